@@ -1,0 +1,74 @@
+"""New tokens for pretrained models: everything made here is an ordinary Hugging Face checkpoint.
+
+The public names are loaded on first use, so that `import hf_tokext` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hf_tokext.errors import (
+        CheckpointError,
+        MissingExtraError,
+        OutputExistsError,
+        QuantizedCheckpointError,
+        RowMethodError,
+        TextError,
+        TokextError,
+        UnsafeCheckpointError,
+        UnsupportedModelError,
+        VerificationError,
+        VocabularyError,
+    )
+    from hf_tokext.measure import bits_per_byte
+    from hf_tokext.rows import init_rows, register_row_method
+    from hf_tokext.training import heal_model
+    from hf_tokext.transplant import transplant_checkpoint, transplant_tokenizer
+
+__all__ = [
+    "CheckpointError",
+    "MissingExtraError",
+    "OutputExistsError",
+    "QuantizedCheckpointError",
+    "RowMethodError",
+    "TextError",
+    "TokextError",
+    "UnsafeCheckpointError",
+    "UnsupportedModelError",
+    "VerificationError",
+    "VocabularyError",
+    "bits_per_byte",
+    "heal_model",
+    "init_rows",
+    "register_row_method",
+    "transplant_checkpoint",
+    "transplant_tokenizer",
+]
+
+_ROOMS = {
+    "bits_per_byte": "hf_tokext.measure",
+    "heal_model": "hf_tokext.training",
+    "init_rows": "hf_tokext.rows",
+    "register_row_method": "hf_tokext.rows",
+    "transplant_checkpoint": "hf_tokext.transplant",
+    "transplant_tokenizer": "hf_tokext.transplant",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name, or the version, the first time it is asked for."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("hf-tokext")
+    elif name in __all__:
+        value = getattr(import_module(_ROOMS.get(name, "hf_tokext.errors")), name)
+    else:
+        raise AttributeError(f"module 'hf_tokext' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Public names, those not loaded yet included."""
+    return sorted({*globals(), *__all__, "__version__"})

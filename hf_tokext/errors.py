@@ -1,0 +1,48 @@
+"""Every error that the package raises on purpose; each message says what was wrong, where, and what to do."""
+
+
+class TokextError(Exception):
+    """Base of all errors of hf_tokext."""
+
+
+class VocabularyError(TokextError, ValueError):
+    """A tokenizer cannot be read, or its ids and pieces contradict each other."""
+
+
+class CheckpointError(TokextError, ValueError):
+    """A checkpoint folder is missing something, is damaged, or is of a kind that is not edited."""
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """A checkpoint would run code (pickled weights) or reaches outside its folder."""
+
+
+class QuantizedCheckpointError(CheckpointError):
+    """The base's weights are quantized, so rows cannot be computed or written."""
+
+
+class UnsupportedModelError(TokextError, ValueError):
+    """The model is of a kind that the requested operation does not know."""
+
+
+class RowMethodError(TokextError, ValueError):
+    """A row method is unknown, lacks something it needs, or got wrong shapes."""
+
+
+class OutputExistsError(TokextError, FileExistsError):
+    """The output folder exists and overwriting was not asked for."""
+
+
+class VerificationError(TokextError, RuntimeError):
+    """The finished checkpoint failed one of its proofs."""
+
+
+class TextError(TokextError, ValueError):
+    """The given text is empty, unreadable or not UTF-8."""
+
+
+class MissingExtraError(TokextError, ImportError):
+    """An optional dependency is needed; the message names the extra to install."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}: pip install 'hf-tokext[{extra}]'")

@@ -1,0 +1,63 @@
+"""The public names, pinned: a change here is a change for users."""
+
+import subprocess
+import sys
+
+import pytest
+
+import hf_tokext
+
+NAMES = [
+    "CheckpointError",
+    "MissingExtraError",
+    "OutputExistsError",
+    "QuantizedCheckpointError",
+    "RowMethodError",
+    "TextError",
+    "TokextError",
+    "UnsafeCheckpointError",
+    "UnsupportedModelError",
+    "VerificationError",
+    "VocabularyError",
+    "bits_per_byte",
+    "heal_model",
+    "init_rows",
+    "register_row_method",
+    "transplant_checkpoint",
+    "transplant_tokenizer",
+]
+
+
+def test_names_are_pinned():
+    assert hf_tokext.__all__ == NAMES
+    assert set(NAMES) <= set(dir(hf_tokext))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_is_there(name):
+    assert callable(getattr(hf_tokext, name))
+
+
+def test_every_error_is_public_and_of_the_family():
+    from hf_tokext import errors
+
+    mine = {name for name, value in vars(errors).items() if isinstance(value, type)}
+    assert mine <= set(NAMES)
+    assert all(issubclass(getattr(errors, name), hf_tokext.TokextError) for name in mine)
+
+
+def test_an_unknown_name_says_so():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = hf_tokext.no_such_name
+
+
+def test_version_is_the_installed_one():
+    from importlib.metadata import version
+
+    assert hf_tokext.__version__ == version("hf-tokext")
+
+
+def test_import_is_cheap():
+    heavy = "import sys, hf_tokext; print([m for m in ('torch', 'transformers', 'numpy', 'peft') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
