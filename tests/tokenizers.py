@@ -26,6 +26,8 @@ def byte_level(vocab_size: int = 290, text: str = TEXT, **roles: str) -> PreTrai
 
 def words(**roles: str) -> PreTrainedTokenizerFast:
     """A tokenizer that knows four words and calls all else unknown."""
-    core = Tokenizer(models.WordLevel({"<unk>": 0, "<s>": 1, "the": 2, "cat": 3, "sat": 4, "mat": 5}, unk_token="<unk>"))
+    core = Tokenizer(
+        models.WordLevel({"<unk>": 0, "<s>": 1, "the": 2, "cat": 3, "sat": 4, "mat": 5}, unk_token="<unk>")
+    )
     core.pre_tokenizer = pre_tokenizers.Whitespace()
     return PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", bos_token="<s>", **roles)

@@ -13,6 +13,20 @@ def weight_of(module: torch.nn.Module) -> torch.Tensor:
     return weight
 
 
+def text_stack(model: PreTrainedModel) -> torch.nn.Module:
+    """The part of a model that reads text; towers of other modalities lie outside.
+
+    Args:
+        model: any model of transformers.
+
+    Returns:
+        The decoder where the model names one, else the model.
+    """
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
+    inner = getattr(decoder, "language_model", decoder)
+    return inner if isinstance(inner, torch.nn.Module) else model
+
+
 def input_device(model: PreTrainedModel) -> torch.device:
     """Device that the model takes its ids on.
 
@@ -51,7 +65,7 @@ def check_causal(model: PreTrainedModel, what: str) -> None:
         last = weight_of(model.get_input_embeddings()).shape[0] - 1
         probe = torch.tensor([[0, 1, 2, 0], [0, 1, 2, last]], device=input_device(model))
         with torch.no_grad():
-            logits = model(input_ids=probe).logits.float()
+            logits = model(input_ids=probe, attention_mask=torch.ones_like(probe)).logits.float()
     finally:
         model.train(training)
     early = logits[:, :-1]
@@ -94,7 +108,7 @@ def check_window(model: PreTrainedModel, window: int) -> None:
     Raises:
         TextError: the window is longer than the model's table of positions.
     """
-    for name, module in model.named_modules():
+    for name, module in text_stack(model).named_modules():
         last = name.rpartition(".")[2]
         positions = isinstance(module, torch.nn.Embedding) and (last == "wpe" or "position" in last)
         if positions and module.num_embeddings < window:

@@ -19,6 +19,7 @@ class RowProblem:
         anchors: pairs (new id, base id) with equal bytes, [A, 2], int64; no new id twice.
         pieces: the bytes of every wanted id, M entries.
         spellings: the base's own ids of the same bytes, M entries; empty where there are none.
+        anchor_pieces: the bytes of every anchor, A entries; needed by methods that use word vectors.
         side: "input", "output", or "tied" where one matrix serves both.
         donor: the donor's matrix in the order of the new ids, [new ids, D of the donor], float32, or None.
         word_vectors: function from pieces (N byte strings) to unit or zero vectors [N, W], or None.
@@ -33,6 +34,7 @@ class RowProblem:
     anchors: Tensor
     pieces: Sequence[bytes]
     spellings: Sequence[tuple[int, ...]]
+    anchor_pieces: Sequence[bytes] = ()
     side: str = "tied"
     donor: Tensor | None = None
     word_vectors: Callable[[Sequence[bytes]], Tensor] | None = None

@@ -1,5 +1,6 @@
 """Which numbers of a model are learned, and how they come back into it."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from hf_tokext.errors import UnsupportedModelError, VocabularyError
-from hf_tokext.measure.causal import weight_of
+from hf_tokext.measure.causal import text_stack, weight_of
 
 TRAIN = ("rows", "lora", "all")
 LORA_RANK = 16
@@ -53,24 +54,40 @@ def attach(model: PreTrainedModel, train: str, new_ids: Sequence[int] | None) ->
         )
     if train == "all":
         return model.requires_grad_(True)
-    matrices = [_name_of(model, model.get_input_embeddings())]
-    if not tied:
-        matrices.append(_name_of(model, model.get_output_embeddings()))
+    embedding, head = (_name_of(model, each) for each in (model.get_input_embeddings(), model.get_output_embeddings()))
+    matrices = [embedding] if tied else [embedding, head]
     if train == "lora":
+        linear = _linear_layers(model)
         config: Any = LoraConfig(
             r=LORA_RANK,
             lora_alpha=2 * LORA_RANK,
-            target_modules=_linear_layers(model),
+            target_modules=list(linear),
+            fan_in_fan_out=any(isinstance(module, Conv1D) for module in linear.values()),
             modules_to_save=matrices,
             ensure_weight_tying=tied,
         )
-        return get_peft_model(model, config)
+        if tied:
+            # PEFT finds the head itself only where the embedding is called embed_tokens; GPT-2's would lose its tie.
+            config.modules_to_tie = [head]
+        return _wrapped(model, config)
     if getattr(model.get_output_embeddings(), "bias", None) is not None:
         raise UnsupportedModelError(
             "the model's head has a bias, which PEFT leaves out when it learns single rows; use train='lora' or 'all'"
         )
     config = TrainableTokensConfig(token_indices=_checked(model, new_ids), target_modules=matrices)
-    return get_peft_model(model, config)
+    return _wrapped(model, config)
+
+
+def reloads_tied(model: PreTrainedModel) -> bool:
+    """Whether PEFT, loading a LoRA adapter of a tied model, ties the head to the learned embedding again.
+
+    Args:
+        model: a tied model.
+
+    Returns:
+        True where the embedding has the name that PEFT looks for.
+    """
+    return _name_of(model, model.get_input_embeddings()).rpartition(".")[2] == "embed_tokens"
 
 
 def detach(trained: Any, tied: bool) -> PreTrainedModel:
@@ -105,13 +122,33 @@ def _name_of(model: PreTrainedModel, wanted: torch.nn.Module) -> str:
     return next(name for name, module in model.named_modules() if module is wanted)
 
 
-def _linear_layers(model: PreTrainedModel) -> list[str]:
+def _wrapped(model: PreTrainedModel, config: Any) -> Any:
+    tied = is_tied(model)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)  # PEFT asks for the old name
+        warnings.filterwarnings("ignore", ".*tie", UserWarning)  # guesses by name; what holds is checked below
+        trained = get_peft_model(model, config)
+    if tied:
+        learned = [
+            dict(each.named_parameters()) for each in (model.get_input_embeddings(), model.get_output_embeddings())
+        ]
+        pairs = [
+            (one, other)
+            for one in learned[0].values()
+            for other in learned[1].values()
+            if one.requires_grad and other.requires_grad
+        ]
+        if len(pairs) != 1 or pairs[0][0] is not pairs[0][1]:
+            raise UnsupportedModelError("PEFT would break the tie of this model's matrices; use train='all'")
+    return trained
+
+
+def _linear_layers(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
     """Full names of the decoder's linear layers; towers of other modalities are left alone."""
-    decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
-    inside = set(map(id, (decoder if isinstance(decoder, torch.nn.Module) else model).modules()))
+    inside = set(map(id, text_stack(model).modules()))
     head = model.get_output_embeddings()
-    return [
-        name
+    return {
+        name: module
         for name, module in model.named_modules()
         if isinstance(module, (torch.nn.Linear, Conv1D)) and module is not head and id(module) in inside
-    ]
+    }

@@ -15,6 +15,7 @@ from accelerate import PartialState
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PrinterCallback,
     ProgressCallback,
     Trainer,
     TrainingArguments,
@@ -22,9 +23,9 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from hf_tokext.errors import CheckpointError, OutputExistsError, TextError, VerificationError
+from hf_tokext.errors import CheckpointError, OutputExistsError, TextError, UnsupportedModelError, VerificationError
 from hf_tokext.measure.causal import check_causal, check_vocabulary, check_window
-from hf_tokext.training.adapters import attach, detach, is_tied
+from hf_tokext.training.adapters import attach, detach, is_tied, reloads_tied
 from hf_tokext.training.packing import collate, pack
 from hf_tokext.training.recovery import HealReport, Recovery, curve_of
 
@@ -99,6 +100,10 @@ def heal_model(
         raise TextError(f"healing needs at least one step and one token a step, not {steps} and {tokens_per_step}")
     check_causal(model, "healing")
     rows = check_vocabulary(model, tokenizer)
+    if train == "lora" and not merge and is_tied(model) and not reloads_tied(model):
+        raise UnsupportedModelError(
+            "PEFT would load this adapter without the tie of the two matrices: merge it, or train rows or all"
+        )
     data = pack(tokenizer, texts, window)
     check_window(model, max(map(len, data.windows)))
     rate = LEARNING_RATES.get(train, 0.0) if learning_rate is None else learning_rate
@@ -122,7 +127,8 @@ def heal_model(
             save_every=None if output_dir is None else save_every or max(1, steps // 5),
         )  # fmt: skip
         trainer = Trainer(model=trained, args=arguments, train_dataset=data, data_collator=collate)
-        trainer.remove_callback(ProgressCallback)
+        for printing in (ProgressCallback, PrinterCallback):
+            trainer.remove_callback(printing)
         if progress:
             trainer.add_callback(_Bar)
         if eval_texts:

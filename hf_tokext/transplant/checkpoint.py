@@ -151,8 +151,9 @@ def open_checkpoint(
 
 
 def _json_object(path: Path, name: str, source: str) -> dict[str, Any]:
+    file = checked_file(path, name)
     try:
-        value = json.loads(checked_file(path, name).read_text(encoding="utf-8"))
+        value = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
         raise CheckpointError(f"{name} of {source} is not readable JSON: {error}") from error
     if not isinstance(value, dict):

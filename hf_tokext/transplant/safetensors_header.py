@@ -139,7 +139,7 @@ def _entry(name: str, value: Any, file: str, data: int) -> TensorEntry:
         raise _damaged(file, f"the entry of {name!r} is incomplete") from error
     if not isinstance(shape, list) or not all(_is_size(number) for number in [*shape, begin, end]) or end < begin:
         raise _damaged(file, f"the entry of {name!r} has an impossible shape or offset")
-    if isinstance(dtype, str) and dtype.startswith(("F8", "F6", "F4")):
+    if isinstance(dtype, str) and dtype not in TORCH_DTYPES and dtype.startswith(("F8", "F6", "F4")):
         raise QuantizedCheckpointError(
             f"{name} in {file} has dtype {dtype}, which only quantized checkpoints use: take the unquantized original, "
             "or load the model, call model.dequantize() and save it"

@@ -47,13 +47,7 @@ def vocabulary_size_keys(config: PreTrainedConfig) -> tuple[tuple[str, ...], ...
     Raises:
         UnsupportedModelError: the config has no text vocabulary, or more than one text config.
     """
-    try:
-        text = config.get_text_config()
-    except ValueError as error:
-        raise UnsupportedModelError(f"{type(config).__name__} has several text configs: {error}") from error
-    size = getattr(text, "vocab_size", None)
-    if not isinstance(size, int) or size < 1:
-        raise UnsupportedModelError(f"{type(text).__name__} has no vocab_size, so it has no text vocabulary to change")
+    text, size = _text_config(config)
     own, rest = [], []
     for path, section in _sections(config):
         key = section.attribute_map.get("vocab_size", "vocab_size")
@@ -118,7 +112,7 @@ def vocabulary_names(model: PreTrainedModel) -> VocabularyNames:
         UnsupportedModelError: the model has no input embedding, or a tensor depends on the vocabulary in a way that
             is not one row an id.
     """
-    size = model.config.get_text_config().vocab_size
+    _, size = _text_config(model.config)
     changed = _changed(model, size)
     inputs = _weights(model, "get_input_embeddings", changed)
     outputs = _weights(model, "get_output_embeddings", changed)
@@ -147,6 +141,18 @@ def vocabulary_names(model: PreTrainedModel) -> VocabularyNames:
         others=tuple(name for name in changed if name not in known),
         tied=bool(roots[0] & roots[1]),
     )
+
+
+def _text_config(config: PreTrainedConfig) -> tuple[PreTrainedConfig, int]:
+    """The config that owns the text vocabulary, and its size."""
+    try:
+        text = config.get_text_config()
+    except ValueError as error:
+        raise UnsupportedModelError(f"{type(config).__name__} has several text configs: {error}") from error
+    size = getattr(text, "vocab_size", None)
+    if not isinstance(size, int) or size < 1:
+        raise UnsupportedModelError(f"{type(text).__name__} has no vocab_size, so it has no text vocabulary to change")
+    return text, size
 
 
 def _changed(model: PreTrainedModel, size: int) -> dict[str, int]:

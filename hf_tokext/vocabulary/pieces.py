@@ -165,7 +165,9 @@ def components(spec: dict[str, Any], section: str) -> Iterator[dict[str, Any]]:
         part = stack.pop(0)
         if part is None:
             continue
-        inner = next((part[key] for key in ("normalizers", "pretokenizers", "decoders", "processors") if key in part), None)
+        inner = next(
+            (part[key] for key in ("normalizers", "pretokenizers", "decoders", "processors") if key in part), None
+        )
         if inner is None:
             yield part
         else:
@@ -258,6 +260,10 @@ def _named_tokens(source: Any, spec: dict[str, Any]) -> dict[str, int]:
                 if name.endswith("_token") and isinstance(text, str):
                     texts[name] = text
     else:
-        texts = {name: str(text) for name, text in (getattr(source, "special_tokens_map", None) or {}).items() if isinstance(text, str)}
+        texts = {
+            name: str(text)
+            for name, text in (getattr(source, "special_tokens_map", None) or {}).items()
+            if isinstance(text, str)
+        }
     known = _model_vocabulary(spec) | {token["content"]: token["id"] for token in spec.get("added_tokens") or []}
     return {name: known[text] for name, text in texts.items() if text in known}

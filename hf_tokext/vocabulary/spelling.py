@@ -41,7 +41,9 @@ class Speller:
             For each the ids whose pieces, joined, are exactly these bytes; () where there are none.
         """
         texts = [_text(piece) for piece in pieces]
-        encodings = iter(self._tokenizer.encode_batch([text for text in texts if text is not None], add_special_tokens=False))
+        encodings = iter(
+            self._tokenizer.encode_batch([text for text in texts if text is not None], add_special_tokens=False)
+        )
         found = []
         for piece, text in zip(pieces, texts, strict=True):
             ids = tuple(next(encodings).ids) if text is not None else ()

@@ -44,7 +44,9 @@ def test_help_is_fast_and_loads_nothing_heavy():
 
 
 def test_bits_prints_a_table(capsys, folder):
-    code, out, err = run(capsys, "measure", "bits", folder, folder, "--text", folder.parent / "text.txt", "--window", 32)
+    code, out, err = run(
+        capsys, "measure", "bits", folder, folder, "--text", folder.parent / "text.txt", "--window", 32
+    )
     lines = out.splitlines()
     assert code == 0 and len(lines) == 3
     assert lines[0].split() == ["model", "bits/byte", "tokens/byte", "context", "text", "that", "fits"]
@@ -81,7 +83,10 @@ def test_heal_writes_a_checkpoint_and_prints_the_curve(capsys, folder):
         (["measure", "bits", "/no/such/folder", "--text", "{text}"], "does not exist"),
         (["measure", "bits", "{text}", "--text", "{text}"], "is a file"),
         (["measure", "bits", "{folder}", "--text", "{text}", "--dtype", "int4"], "--dtype must be one of"),
-        (["heal", "{folder}", "--text", "{text}", "--steps", "1", "--train", "some"], "train must be one of"),
+        (
+            ["heal", "{folder}", "--text", "{text}", "--steps", "1", "--train", "some", "--output", "{folder}-x"],
+            "train must be one of",
+        ),
         (["heal", "{folder}", "--text", "{text}", "--steps", "1", "--output", "{folder}"], "{folder}"),
     ],
 )

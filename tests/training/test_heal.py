@@ -12,7 +12,7 @@ from hf_tokext.training import heal_model
 from tests.models import tiny
 from tests.tokenizers import TEXT, byte_level
 
-CASES = [("llama", True), ("llama", False), ("gpt2", True), ("gemma3", True)]
+CASES = [("llama", True), ("llama", False), ("gpt2", True), ("gpt_neox", False), ("gemma3", True)]
 OPTIONS = {"steps": 8, "window": 32, "tokens_per_step": 64, "progress": False}
 NEW = [260, 261, 262, 270, 289, 299]
 
@@ -79,15 +79,16 @@ def test_rows_touches_the_new_rows_only(tokenizer, name, tied):
 @pytest.mark.parametrize(("name", "tied"), CASES)
 @pytest.mark.parametrize("train", ["rows", "lora"])
 def test_merging_changes_no_logit(tokenizer, name, tied, train):
-    adapter, _ = heal_model(
-        tiny(name, tied=tied, vocab_size=300), tokenizer, [TEXT], train=train, learning_rate=1e-2, merge=False, **OPTIONS
-    )
+    options = {**OPTIONS, "train": train, "learning_rate": 1e-2}
+    if (name, train) == ("gpt2", "lora"):  # PEFT would not tie it again on loading; the merged one is compared above
+        with pytest.raises(UnsupportedModelError, match="merge it"):
+            heal_model(tiny(name, vocab_size=300), tokenizer, [TEXT], merge=False, **options)
+        return
+    adapter, _ = heal_model(tiny(name, tied=tied, vocab_size=300), tokenizer, [TEXT], merge=False, **options)
     before = logits(adapter)
     merged = adapter.merge_and_unload()
     torch.testing.assert_close(logits(merged), before, rtol=1e-4, atol=1e-5)
-    healed, _ = heal_model(
-        tiny(name, tied=tied, vocab_size=300), tokenizer, [TEXT], train=train, learning_rate=1e-2, **OPTIONS
-    )
+    healed, _ = heal_model(tiny(name, tied=tied, vocab_size=300), tokenizer, [TEXT], **options)
     torch.testing.assert_close(logits(healed), before, rtol=1e-4, atol=1e-5)
 
 
@@ -150,7 +151,9 @@ def test_tokens_seen_are_counted(tokenizer):
 
 
 def test_the_same_seed_gives_the_same_model(tokenizer):
-    runs = [heal_model(tiny("llama", vocab_size=300), tokenizer, [TEXT], seed=s, **OPTIONS)[1].losses for s in (1, 1, 2)]
+    runs = [
+        heal_model(tiny("llama", vocab_size=300), tokenizer, [TEXT], seed=s, **OPTIONS)[1].losses for s in (1, 1, 2)
+    ]
     assert runs[0] == runs[1] != runs[2]
 
 

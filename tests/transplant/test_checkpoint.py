@@ -177,7 +177,9 @@ DAMAGED = {
     "unknown dtype": raw({"a": one(dtype="Q9")}, bytes(8)),
     "no dtype": raw({"a": {"shape": [2], "data_offsets": [0, 8]}}, bytes(8)),
     "not an entry": raw({"a": 3}),
-    "twice": raw(b'{"a":%s,"a":%s}' % (json.dumps(one()).encode(), json.dumps(one(offsets=(8, 16))).encode()), bytes(16)),
+    "twice": raw(
+        b'{"a":%s,"a":%s}' % (json.dumps(one()).encode(), json.dumps(one(offsets=(8, 16))).encode()), bytes(16)
+    ),
     "odd metadata": raw({"__metadata__": {"a": 1}, "a": one()}, bytes(8)),
 }
 

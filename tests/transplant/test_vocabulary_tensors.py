@@ -222,15 +222,18 @@ def test_unknown_tensor_of_vocabulary_size(tmp_path, shape):
 
 def test_per_layer_tables_are_refused_by_name(tmp_path):
     config = transformers.Gemma4TextConfig(
-        **tiny_config("gemma3", tied=True, vocab_size=96).to_dict()
-        | {
-            "model_type": "gemma4_text",
-            "hidden_size_per_layer_input": 4,
-            "vocab_size_per_layer_input": 96,
-            "layer_types": ["sliding_attention", "full_attention"],
-            "rope_parameters": None,
-            "num_kv_shared_layers": 0,
-        }
+        vocab_size=96,
+        vocab_size_per_layer_input=96,
+        hidden_size=16,
+        intermediate_size=32,
+        hidden_size_per_layer_input=4,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_kv_shared_layers=0,
+        head_dim=8,
+        global_head_dim=8,
+        layer_types=["sliding_attention", "full_attention"],
     )
     model = transformers.Gemma4ForCausalLM(config)
     with pytest.raises(UnsupportedModelError, match="embed_tokens_per_layer"):

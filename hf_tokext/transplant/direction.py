@@ -1,0 +1,67 @@
+"""The direction in which every hidden state before the head agrees; adding it to a row shifts its logit."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+WINDOW = 256
+LIMIT = 4_000
+STRENGTH = 1e-3
+
+# Text for models whose user gives none: prose, code, numbers and several scripts.
+DEFAULT_TEXTS = (
+    "The river rose during the night, and by morning the lower road was under water. Nobody in the village was "
+    "surprised; it had rained for three days. They moved the animals to the hill, counted the sacks of grain, and "
+    "waited. In 1987 the same thing had happened, and 42 houses were lost. What would they do differently this time?",
+    "def mean(values):\n    total = 0.0\n    for value in values:\n        total += value\n    return total / len(values)\n"
+    "\n\nclass Queue:\n    def __init__(self):\n        self.items = []\n\n    def push(self, item):\n        "
+    "self.items.append(item)\n        return None\n",
+    "Dear Ms. Keller,\n\nthank you for your letter of 3 March. Please find the figures below:\n\n- 12.5 % in spring\n"
+    '- 0.75 kg per day\n\n<p class="note">See https://example.org/a?b=1</p>\n\nYours sincerely,\nThe editors',
+    "Der Fluss stieg in der Nacht. La rivière a monté pendant la nuit. El río creció durante la noche. "
+    "夜里河水上涨了。 川の水位は夜のうちに上がった。 Ночью река поднялась.",
+)
+
+
+@torch.no_grad()
+def head_direction(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str] | None = None
+) -> Tensor | None:
+    """Find the vector u with h.u near 1 for all hidden states h that enter the head (ridge regression).
+
+    Args:
+        model: the base, with the vocabulary it was trained with.
+        tokenizer: the base's tokenizer.
+        texts: text like that which the model will see; a few thousand tokens are used. None for a built-in sample.
+
+    Returns:
+        u, [D of the head], float32, or None where the model has no head.
+    """
+    head = model.get_output_embeddings()
+    if head is None:
+        return None
+    caught: list[Tensor] = []
+    hook = head.register_forward_pre_hook(lambda module, inputs: caught.append(inputs[0].detach().float().cpu()))
+    was_training = model.training
+    model.eval()
+    device = model.get_input_embeddings().weight.device
+    try:
+        left = LIMIT
+        for text in texts or DEFAULT_TEXTS:
+            ids = tokenizer(text[: 8 * LIMIT])["input_ids"][:left]
+            for start in range(0, len(ids), WINDOW):
+                window = torch.tensor([ids[start : start + WINDOW]], device=device)
+                extra = {"decoder_input_ids": window} if model.config.is_encoder_decoder else {}
+                model(input_ids=window, **extra)
+            left -= len(ids)
+            if left <= 0:
+                break
+    finally:
+        hook.remove()
+        model.train(was_training)
+    states = torch.cat([part.reshape(-1, part.shape[-1]) for part in caught]).double()
+    moments = states.T @ states / len(states)
+    ridge = STRENGTH * moments.diagonal().mean() * torch.eye(len(moments), dtype=torch.float64)
+    return torch.linalg.solve(moments + ridge, states.mean(0)).float()

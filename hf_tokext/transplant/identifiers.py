@@ -1,0 +1,102 @@
+"""Token ids in config and generation config, translated to the new vocabulary."""
+
+import copy
+from typing import Any
+
+from transformers import GenerationConfig, PreTrainedConfig
+
+from hf_tokext.transplant.plan import Plan
+from hf_tokext.transplant.vocabulary_twin import set_vocabulary_size, vocabulary_size_keys
+
+
+def update_config(config: PreTrainedConfig, plan: Plan, generation: GenerationConfig | None) -> None:
+    """Put the new vocabulary's size and ids into a config and its nested ones, in place.
+
+    Args:
+        config: the base's config.
+        plan: the plan that the tables were made by.
+        generation: the base's generation config, whose end-of-sequence ids count too, or None.
+    """
+    set_vocabulary_size(config, plan.rows)
+    ends = _ends(plan, config, generation)
+    for part in {id(part): part for part in (config, config.get_text_config())}.values():
+        for name in [name for name in vars(part) if name.endswith("_token_id")]:
+            setattr(part, name, _translated(plan, name, getattr(part, name), ends))
+
+
+def updated_json(config_json: dict[str, Any], config: PreTrainedConfig, plan: Plan) -> dict[str, Any]:
+    """Put sizes and ids of an updated config into config.json as it stood, keeping every other key.
+
+    Args:
+        config_json: the base's config.json; not changed.
+        config: the config after `update_config`.
+        plan: the plan that the tables were made by.
+
+    Returns:
+        The new config.json.
+    """
+    new = copy.deepcopy(config_json)
+    for path in vocabulary_size_keys(config):
+        section = new
+        for key in path[:-1]:
+            section = section.setdefault(key, {})
+        section[path[-1]] = plan.rows
+    text = config.get_text_config()
+    for section, part in (
+        (new, config),
+        *((v, text) for v in new.values() if isinstance(v, dict) and "vocab_size" in v),
+    ):
+        for name in [name for name in section if name.endswith("_token_id")]:
+            section[name] = getattr(part, name, None)
+        if "eos_token_id" not in section and "vocab_size" in section:
+            section["eos_token_id"] = part.eos_token_id  # a class default would be the base's
+    return new
+
+
+def new_generation_config(
+    config: PreTrainedConfig, plan: Plan, generation: GenerationConfig | None
+) -> GenerationConfig:
+    """Make the generation config of the new checkpoint.
+
+    Args:
+        config: the base's config, not yet updated.
+        plan: the plan that the tables were made by.
+        generation: the base's generation config, or None.
+
+    Returns:
+        A copy of the base's with translated ids, and quiet ids suppressed.
+    """
+    new = GenerationConfig.from_dict(generation.to_dict()) if generation else GenerationConfig.from_model_config(config)
+    ends = _ends(plan, config, generation)
+    for name in [name for name in vars(new) if name.endswith("_token_id")]:
+        setattr(new, name, _translated(plan, name, getattr(new, name), ends))
+    new.suppress_tokens = plan.quiet or None
+    new.begin_suppress_tokens = None
+    new.bad_words_ids = None
+    new.forced_decoder_ids = None
+    return new
+
+
+def _ends(plan: Plan, config: PreTrainedConfig, generation: GenerationConfig | None) -> list[int]:
+    """All ids at which generation stops: the new tokenizer's own, and those whose rows came from the base's."""
+    old: set[int] = set()
+    for part in (config, config.get_text_config(), generation):
+        value = getattr(part, "eos_token_id", None)
+        old |= set(value if isinstance(value, list | tuple) else [] if value is None else [value])
+    ends = [plan.target.named["eos_token"]] if "eos_token" in plan.target.named else []
+    return ends + sorted(i for i, j in plan.copied.items() if j in old and i not in ends)
+
+
+def _translated(plan: Plan, name: str, value: Any, ends: list[int]) -> Any:
+    if name == "eos_token_id":
+        return ends[0] if len(ends) == 1 else ends or None
+    attribute = name.removesuffix("_id")
+    if value is not None and attribute in plan.target.named:
+        return plan.target.named[attribute]
+    if isinstance(value, list | tuple):
+        new = [_translated(plan, "", one, ends) for one in value]
+        return [one for one in new if one is not None] or None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    partners = [new for new, old in sorted(plan.copied.items()) if old == value]
+    return partners[0] if partners else None

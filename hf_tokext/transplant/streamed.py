@@ -1,0 +1,227 @@
+"""Transplanting a tokenizer onto a checkpoint on disk, shard by shard, into a new folder."""
+
+import copy
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+
+from hf_tokext.errors import RowMethodError, UnsupportedModelError
+from hf_tokext.transplant.checkpoint import Checkpoint, open_checkpoint
+from hf_tokext.transplant.direction import head_direction
+from hf_tokext.transplant.folder import output_folder, refuse_overlap
+from hf_tokext.transplant.identifiers import new_generation_config, update_config, updated_json
+from hf_tokext.transplant.method import choose_method
+from hf_tokext.transplant.plan import Plan, make_plan
+from hf_tokext.transplant.report import Report
+from hf_tokext.transplant.safetensors_writer import write_checkpoint_tensors
+from hf_tokext.transplant.tables import TableOptions, Tables, new_tables
+from hf_tokext.transplant.tokenizer_files import tokenizer_folder, write_tokenizer
+from hf_tokext.transplant.train_tokenizer import train_tokenizer
+from hf_tokext.transplant.verify import verify_checkpoint
+from hf_tokext.transplant.vocabulary_tensors import VocabularyTensors, vocabulary_tensors
+from hf_tokext.transplant.words import word_vectors_for
+from hf_tokext.vocabulary.pieces import read_vocabulary
+
+KEPT_FILES = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
+Progress = Callable[[str, int, int], None]
+
+
+def transplant_checkpoint(
+    base: str | Path,
+    donor: str | Path | PreTrainedTokenizerBase | None,
+    output_dir: str | Path,
+    *,
+    train_on: Sequence[str] | None = None,
+    vocab_size: int | None = None,
+    method: str = "auto",
+    method_options: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, str] | None = None,
+    texts: Sequence[str] | None = None,
+    match_rows: bool = False,
+    pad_to_multiple_of: int | None = None,
+    calibrate: bool = True,
+    dtype: torch.dtype | None = None,
+    max_memory: int | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+    **hub: Any,
+) -> Report:
+    """Put another tokenizer on a checkpoint and write the result as an ordinary checkpoint.
+
+    The output folder appears whole and proved, or not at all; the base is never touched.
+
+    Args:
+        base: folder or Hub id of a causal, masked or encoder-decoder LM in safetensors.
+        donor: folder or Hub id with a tokenizer, with or without weights; a tokenizer object; or None with `train_on`.
+        output_dir: the folder to make.
+        train_on: texts to train a new tokenizer on, with the base tokenizer's own pipeline.
+        vocab_size: ids of the new tokenizer; needed with `train_on`.
+        method: a row method, or "auto" (see `choose_method`).
+        method_options: options of the row method.
+        overrides: text of a new token to the base token or text whose rows it shall have.
+        texts: the user's own text, for word vectors, calibration and the counts in the report.
+        match_rows: as many rows as the donor's weights have, as speculative decoding asks of a draft model.
+        pad_to_multiple_of: rounds the rows up.
+        calibrate: run the base once over a few thousand tokens (see `transplant_tokenizer`); needs the model in memory.
+        dtype: what all float tensors become; None keeps every dtype.
+        max_memory: bytes of work space that a row method may take.
+        overwrite: replace an existing checkpoint folder.
+        dry_run: stop after the plan; nothing is written and no weights are read.
+        seed: seed of everything random.
+        progress: takes (stage, done, total).
+        **hub: revision, token, cache_dir, for Hub ids.
+
+    Returns:
+        The report, which is also in the folder.
+
+    Raises:
+        TokextError: one of its kinds; see `hf_tokext.errors`.
+    """
+    tell = progress or (lambda stage, done, total: None)
+    checkpoint = open_checkpoint(base, **hub)
+    refuse_overlap(output_dir, checkpoint.path)
+    with tokenizer_folder(checkpoint.path, **hub) as base_folder:
+        base_tokenizer = AutoTokenizer.from_pretrained(base_folder)
+        chosen_donor = _donor(donor, train_on, vocab_size, base_tokenizer)
+        with tokenizer_folder(chosen_donor, **hub) as donor_folder:
+            tell("plan", 0, 1)
+            found = vocabulary_tensors(checkpoint)
+            old, new = read_vocabulary(base_folder), read_vocabulary(donor_folder)
+            chosen = choose_method(method)
+            donor_tables = _donor_tables(chosen, match_rows, donor, len(new), hub)
+            rows = len(donor_tables.input) if match_rows and donor_tables else None
+            plan = make_plan(
+                old,
+                new,
+                base_rows=found.rows,
+                method=chosen,
+                overrides=overrides,
+                rows=rows,
+                multiple=pad_to_multiple_of,
+            )
+            donor_tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(donor_folder)
+            counts = _token_counts(base_tokenizer, donor_tokenizer, texts)
+            if dry_run:
+                return Report.of(plan, {}, tied=found.tied, calibrated=calibrate, text=counts)
+            with output_folder(output_dir, overwrite=overwrite, needed=checkpoint.total_bytes) as folder:
+                options = TableOptions(
+                    donor=donor_tables,
+                    direction=_direction(checkpoint, base_tokenizer, texts) if calibrate and _moves(plan) else None,
+                    word_vectors=word_vectors_for(chosen, donor_tokenizer, texts, seed),
+                    method_options=method_options or {},
+                    seed=seed,
+                    max_memory=max_memory,
+                    progress=lambda done, total: tell("rows", done, total),
+                )
+                tables, residual = new_tables(plan, _tables(checkpoint, found), options)
+                calibrated = options.direction is not None or bool(found.biases)
+                report = Report.of(plan, residual, tied=found.tied, calibrated=calibrated, text=counts)
+                _write(checkpoint, found, tables, plan, folder, dtype, lambda d, t: tell("weights", d, t))
+                report.warnings.extend(write_tokenizer(donor_folder, checkpoint.path, old, new, folder))
+                tell("verify", 0, 1)
+                proofs = verify_checkpoint(folder, donor_folder, plan, tied=found.tied, texts=texts)
+                report.verification.update(proofs)
+                report.save(folder)
+                tell("verify", 1, 1)
+    return report
+
+
+def _donor(
+    donor: str | Path | PreTrainedTokenizerBase | None,
+    train_on: Sequence[str] | None,
+    vocab_size: int | None,
+    base_tokenizer: PreTrainedTokenizerBase,
+) -> str | Path | PreTrainedTokenizerBase:
+    if (donor is None) == (train_on is None):
+        raise RowMethodError("give either a donor or text to train a new tokenizer on, and not both")
+    if donor is not None:
+        return donor
+    if vocab_size is None:
+        raise RowMethodError("say how many ids the new tokenizer shall have (vocab_size, --vocab-size N)")
+    return train_tokenizer(base_tokenizer, train_on or (), vocab_size)
+
+
+def _donor_tables(method: str, match_rows: bool, donor: Any, ids: int, hub: dict[str, Any]) -> Tables | None:
+    from hf_tokext.rows import row_method
+
+    if "donor" not in row_method(method).needs and not match_rows:
+        return None
+    if not isinstance(donor, str | Path):
+        raise RowMethodError(f"row method {method!r} or --match-rows needs a donor checkpoint with weights")
+    checkpoint = open_checkpoint(donor, **hub)
+    tables = _tables(checkpoint, vocabulary_tensors(checkpoint))
+    if len(tables.input) < ids:
+        raise RowMethodError(f"{donor} has {len(tables.input)} rows but its tokenizer {ids} ids")
+    return tables
+
+
+def _tables(checkpoint: Checkpoint, found: VocabularyTensors) -> Tables:
+    output = None if found.tied or not found.output else checkpoint.read(found.output[0])
+    biases = {name: checkpoint.read(name) for name in found.biases}
+    return Tables(checkpoint.read(found.input[0]), output, biases, found.has_head)
+
+
+def _moves(plan: Plan) -> bool:
+    return bool(plan.made or plan.quiet)
+
+
+def _direction(
+    checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str] | None
+) -> Tensor | None:
+    model_class = getattr(transformers, checkpoint.architecture)
+    try:
+        model = model_class.from_pretrained(checkpoint.path, use_safetensors=True, device_map="auto")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UnsupportedModelError(
+            f"the base cannot be loaded to calibrate the new rows ({error}); pass calibrate=False (--no-calibrate)"
+        ) from error
+    return head_direction(model, tokenizer, texts)
+
+
+def _write(
+    checkpoint: Checkpoint,
+    found: VocabularyTensors,
+    tables: Tables,
+    plan: Plan,
+    folder: Path,
+    dtype: torch.dtype | None,
+    progress: Callable[[int, int], None],
+) -> None:
+    replace: dict[str, Tensor] = dict.fromkeys(found.input, tables.input)
+    if tables.output is not None:
+        replace |= dict.fromkeys(found.output, tables.output)
+    write_checkpoint_tensors(checkpoint, folder, replace=replace | dict(tables.biases), dtype=dtype, progress=progress)
+    generation_file = checkpoint.path / "generation_config.json"
+    generation = GenerationConfig.from_pretrained(checkpoint.path) if generation_file.is_file() else None
+    config = copy.deepcopy(checkpoint.config)
+    if found.has_head:
+        new_generation_config(config, plan, generation).save_pretrained(folder)
+    update_config(config, plan, generation)
+    content = updated_json(checkpoint.config_json, config, plan)
+    for stale in ("_name_or_path", "tokenizer_class"):
+        content.pop(stale, None)
+    if dtype is not None:
+        content["dtype"] = str(dtype).removeprefix("torch.")
+        content.pop("torch_dtype", None)
+    (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    for path in checkpoint.path.iterdir():
+        if path.is_file() and (path.name in KEPT_FILES or path.name.upper().startswith(("LICENSE", "NOTICE"))):
+            shutil.copyfile(path, folder / path.name)
+
+
+def _token_counts(
+    old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase, texts: Sequence[str] | None
+) -> dict[str, Any]:
+    if not texts:
+        return {}
+    before, after = (sum(len(t(text, add_special_tokens=False)["input_ids"]) for text in texts) for t in (old, new))
+    return {"bytes": sum(len(text.encode()) for text in texts), "tokens_before": before, "tokens_after": after}

@@ -1,0 +1,118 @@
+"""The tokenizer files of the new checkpoint: the donor's own, and nothing of the base's."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from hf_tokext.errors import VocabularyError
+from hf_tokext.vocabulary.pieces import TOKENIZER_FILE, Vocabulary
+
+CONFIG_FILE = "tokenizer_config.json"
+TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
+# Files of a tokenizer, of whatever family; none of the base's may survive a transplant.
+TOKENIZER_FILES = frozenset(
+    {
+        TOKENIZER_FILE, CONFIG_FILE, "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json",
+        "special_tokens_map.json", "spiece.model", "sentencepiece.bpe.model", "source.spm", "target.spm", "vocab.spm",
+        "tiktoken.model", "tekken.json", "tokenizer.tiktoken", *TEMPLATE_FILES,
+    }
+)  # fmt: skip
+DOWNLOADED = ["*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.spm", "*.vocab"]
+
+
+@contextmanager
+def tokenizer_folder(source: str | Path | PreTrainedTokenizerBase, **hub: Any) -> Iterator[Path]:
+    """Give a folder that holds a tokenizer as tokenizer.json.
+
+    Args:
+        source: a folder or Hub id with a tokenizer of any format that transformers reads, or a tokenizer object.
+        **hub: revision, token, cache_dir.
+
+    Yields:
+        The folder: the source's own where it has a tokenizer.json, else a temporary one.
+
+    Raises:
+        VocabularyError: there is no such tokenizer, or it has no tokenizer.json and cannot be converted to one.
+    """
+    if isinstance(source, str | Path):
+        folder = Path(source)
+        if not folder.is_dir():
+            folder = _from_hub(str(source), hub)
+        if (folder / TOKENIZER_FILE).is_file():
+            yield folder
+            return
+        try:
+            source = AutoTokenizer.from_pretrained(folder)
+        except Exception as error:  # transformers raises many kinds
+            raise VocabularyError(f"{source} holds no tokenizer that transformers can load: {error}") from error
+    with TemporaryDirectory() as scratch:
+        source.save_pretrained(scratch)
+        if not (Path(scratch) / TOKENIZER_FILE).is_file():
+            raise VocabularyError(f"{type(source).__name__} cannot be saved as {TOKENIZER_FILE}; use its fast version")
+        yield Path(scratch)
+
+
+def _from_hub(name: str, hub: dict[str, Any]) -> Path:
+    try:
+        return Path(snapshot_download(name, allow_patterns=DOWNLOADED, **hub))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise VocabularyError(
+            f"the tokenizer {name!r} is neither a folder nor a Hub repository that can be reached: {error}"
+        ) from error
+
+
+def write_tokenizer(
+    donor: Path, base: Path, base_vocabulary: Vocabulary, target: Vocabulary, folder: Path
+) -> list[str]:
+    """Write the donor's tokenizer into the new checkpoint, byte for byte where it matters.
+
+    Args:
+        donor: folder with the donor's tokenizer.json.
+        base: the base's folder, whose chat template is kept if the donor has none and knows all its markers.
+        base_vocabulary: the base's vocabulary.
+        target: the donor's vocabulary.
+        folder: where to write.
+
+    Returns:
+        Warnings.
+    """
+    shutil.copyfile(donor / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+    config = _json(donor / CONFIG_FILE)
+    # this class alone takes tokenizer.json as it is; the others rebuild it by their own rules
+    config["tokenizer_class"] = "TokenizersBackend"
+    for stale in ("auto_map", "name_or_path", "processor_class", "tokenizer_file", "is_local", "local_files_only"):
+        config.pop(stale, None)
+    warnings = []
+    templates = [name for name in TEMPLATE_FILES if (donor / name).exists()]
+    for name in templates:
+        copy = shutil.copytree if (donor / name).is_dir() else shutil.copyfile
+        copy(donor / name, folder / name)
+    if not templates and not config.get("chat_template"):
+        warnings += _keep_base_template(base, base_vocabulary, target, folder)
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
+    return warnings
+
+
+def _keep_base_template(base: Path, old: Vocabulary, new: Vocabulary, folder: Path) -> list[str]:
+    path = base / "chat_template.jinja"
+    template = path.read_text(encoding="utf-8") if path.is_file() else _json(base / CONFIG_FILE).get("chat_template")
+    if not isinstance(template, str):
+        return []
+    markers = [text for text in old.special.values() if text in template]
+    missing = sorted(set(markers) - set(new.special.values()) - set(new.id_of_text))
+    if missing:
+        return [f"the chat template is gone: the new tokenizer lacks its markers {', '.join(missing)}"]
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    return []
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

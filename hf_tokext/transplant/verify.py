@@ -1,0 +1,144 @@
+"""Proofs that a finished checkpoint is what it claims to be, by reloading it as any user would."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from tokenizers import Tokenizer
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+
+from hf_tokext.errors import VerificationError
+from hf_tokext.transplant.direction import DEFAULT_TEXTS
+from hf_tokext.transplant.plan import Plan
+from hf_tokext.vocabulary.pieces import TOKENIZER_FILE
+
+# Every kind of thing that tokenizers of different rules cut differently.
+PROBES = (
+    *DEFAULT_TEXTS,
+    "",
+    " ",
+    "  two  spaces \t tab\r\n\r\n  indented\n",
+    "1234567890 3.14159 1,000,000 0x1F 2026-11-23",
+    "don't WE'LL it's I've e\u0301 \ufb01 \u200b\ufeff \U0001f642\U0001f468\u200d\U0001f469",
+    "\u0627\u0644\u0633\u0644\u0627\u0645 \u05e9\u05dc\u05d5\u05dd \u0939\u093f\u0928\u094d\u0926\u0940 \ud55c\uad6d\uc5b4",
+)
+QUIET_MASS = 1e-4
+WINDOW = 256
+
+
+def verify_checkpoint(
+    folder: str | Path, donor: str | Path, plan: Plan, *, tied: bool, texts: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Reload a finished folder with the Auto classes and prove what it promises.
+
+    Args:
+        folder: the finished checkpoint.
+        donor: folder with the donor's tokenizer.json.
+        plan: the plan it was made by.
+        tied: whether embedding and head are one matrix.
+        texts: the user's text, added to the built-in corpus.
+
+    Returns:
+        What was proved, in plain words.
+
+    Raises:
+        VerificationError: a proof failed.
+    """
+    folder = Path(folder)
+    corpus = [*PROBES, *(texts or ())]
+    proofs = {"tokenizer": _prove_tokenizer(folder, Path(donor), corpus)}
+    config = AutoConfig.from_pretrained(folder)
+    model = getattr(transformers, (config.architectures or ["AutoModel"])[0]).from_pretrained(
+        folder, use_safetensors=True, device_map="auto"
+    )
+    return proofs | prove_model(model, folder, plan, tied=tied, texts=texts)
+
+
+def _prove_tokenizer(folder: Path, donor: Path, corpus: Sequence[str]) -> str:
+    loaded = AutoTokenizer.from_pretrained(folder)
+    own = Tokenizer.from_file(str(donor / TOKENIZER_FILE))
+    own.no_truncation()
+    own.no_padding()
+    for text in corpus:
+        ids, expected = (
+            loaded(text, add_special_tokens=False)["input_ids"],
+            own.encode(text, add_special_tokens=False).ids,
+        )
+        if ids != expected:
+            at = next(
+                (i for i, (a, b) in enumerate(zip(ids, expected, strict=False)) if a != b), min(len(ids), len(expected))
+            )
+            raise VerificationError(
+                f"AutoTokenizer gives other ids than the donor's tokenizer.json from token {at} of {text[:40]!r}: it "
+                f"loaded {type(loaded).__name__}, which transformers builds by its own rules for this model_type. "
+                "Choose a donor of the same tokenizer family as the base, or train one with the base's pipeline"
+            )
+    return f"AutoTokenizer ({type(loaded).__name__}) gives the donor's own ids on {len(corpus)} texts"
+
+
+@torch.no_grad()
+def prove_model(
+    model: PreTrainedModel, folder: Path, plan: Plan, *, tied: bool, texts: Sequence[str] | None
+) -> dict[str, Any]:
+    """Prove sizes, ties, ids, finite logits, that quiet ids are quiet and that generation can stop.
+
+    Args:
+        model: the reloaded model.
+        folder: its folder.
+        plan: the plan it was made by.
+        tied: whether embedding and head shall be one matrix.
+        texts: the user's text, or None.
+
+    Returns:
+        What was proved, in plain words.
+
+    Raises:
+        VerificationError: a proof failed.
+    """
+    table = model.get_input_embeddings().weight
+    size = model.config.get_text_config().vocab_size
+    _require(
+        len(table) == size == plan.rows,
+        f"the embedding has {len(table)} rows, config says {size}, the plan {plan.rows}",
+    )
+    head = model.get_output_embeddings()
+    if head is not None:
+        is_tied = head.weight.data_ptr() == table.data_ptr()
+        _require(is_tied == tied, f"embedding and head are {'' if is_tied else 'not '}tied after reloading")
+        _require(len(head.weight) == plan.rows, f"the head has {len(head.weight)} rows, not {plan.rows}")
+    for part in (model.config, *([model.generation_config] if model.can_generate() else [])):
+        for name, value in vars(part).items():
+            if name in ("bos_token_id", "eos_token_id", "pad_token_id") and value is not None:
+                for index in value if isinstance(value, list) else [value]:
+                    _require(0 <= index < plan.rows, f"{name} is {index}, outside the {plan.rows} rows")
+    proofs: dict[str, Any] = {"sizes": f"{plan.rows:,} rows, {'tied' if tied else 'not tied'}, all token ids in range"}
+    if head is None:
+        return proofs
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    mass, positions = 0.0, 0
+    for text in (texts or DEFAULT_TEXTS)[:4]:
+        ids = torch.tensor([tokenizer(text[:4_000])["input_ids"][:WINDOW]], device=table.device)
+        extra = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
+        logits = model(input_ids=ids, **extra).logits[0].float()
+        _require(bool(logits.isfinite().all()), "the model gives logits that are not finite")
+        mass += float(logits.softmax(-1)[:, plan.quiet].sum())
+        positions += len(logits)
+    mass /= max(positions, 1)
+    proofs["logits"] = f"finite at {positions} positions"
+    proofs["quiet ids"] = f"{len(plan.quiet):,} ids hold {mass:.1e} of the probability"
+    if model.can_generate():
+        ends = model.generation_config.eos_token_id
+        known = "eos_token" in plan.target.named
+        _require(ends is not None or not known, "no end-of-sequence id is left, so generation would not stop")
+        ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
+        _require(not set(ends) & set(plan.quiet), "an end-of-sequence id is suppressed")
+        proofs["end of sequence"] = f"ids {ends} stop generation"
+    proofs["quiet mass"] = mass
+    return proofs
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise VerificationError(f"{what}; the output was not kept, please report this")

@@ -1,0 +1,112 @@
+"""Two vocabularies side by side: anchors by equal bytes, and everything about them that differs."""
+
+import json
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+
+from hf_tokext.vocabulary.pieces import Vocabulary, components
+from hf_tokext.vocabulary.roles import map_roles
+from hf_tokext.vocabulary.spelling import Speller
+
+DIGIT_PROBE = "1234567"
+PROBES = {
+    "capital letters": "Hello World",
+    "accents written as two characters": "e\u0301 n\u0303",
+    "full-width characters": "\uff21\uff22\uff23",
+    "runs of spaces": "a  b    c",
+    "line breaks and tabs": "a\n\n\tb\r\n",
+    "a space at the start": " a",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """What two vocabularies have in common.
+
+    Attributes:
+        anchors: target id to base id of equal bytes, ordinary tokens only.
+        roles: target id to base id of equal text or role, special tokens.
+        unreachable: ordinary target ids that no text is encoded to, and whose base partner does occur.
+        collisions: groups of target ids that share their bytes; the first is the one that text is encoded to.
+        identical: whether both vocabularies are the same, id for id.
+        warnings: differences that a user should know of, in plain words.
+    """
+
+    anchors: dict[int, int]
+    roles: dict[int, int]
+    unreachable: frozenset[int]
+    collisions: tuple[tuple[int, ...], ...]
+    identical: bool
+    warnings: tuple[str, ...]
+
+
+def align(target: Vocabulary, base: Vocabulary) -> Alignment:
+    """Align the vocabulary that is to be put on with the one that the model was trained with.
+
+    Args:
+        target: the new vocabulary.
+        base: the model's own vocabulary.
+
+    Returns:
+        Anchors, roles, unreachable ids, collisions and warnings.
+    """
+    identical = target.pieces == base.pieces and target.special == base.special
+    anchors = {}
+    for index in target.ids:
+        if index not in target.special:
+            partners = base.ids_of_piece.get(target.piece(index), ())
+            same_kind = [partner for partner in partners if (partner in base.fallback) == (index in target.fallback)]
+            if partners:
+                anchors[index] = index if identical else (same_kind or partners)[0]
+    quiet_in_base = Speller(base).unreachable()
+    unreachable = frozenset(i for i in Speller(target).unreachable() if anchors.get(i) not in quiet_in_base)
+    collisions = tuple(ids for ids in target.ids_of_piece.values() if len(ids) > 1)
+    return Alignment(
+        anchors=anchors,
+        roles={i: i for i in target.special} if identical else map_roles(target, base),
+        unreachable=frozenset() if identical else unreachable,
+        collisions=collisions,
+        identical=identical,
+        warnings=() if identical else tuple(_differences(target, base, collisions)),
+    )
+
+
+def digit_scheme(vocabulary: Vocabulary) -> str:
+    """Say how a tokenizer cuts the number 1234567: for example "1+1+1+1+1+1+1" or "3+3+1"."""
+    backend = Tokenizer.from_str(json.dumps(vocabulary.spec))
+    tokens = backend.encode(DIGIT_PROBE, add_special_tokens=False).ids
+    lengths = [len(vocabulary.piece(index).strip()) for index in tokens]
+    return "+".join(str(length) for length in lengths if length)
+
+
+def _changes(vocabulary: Vocabulary) -> set[str]:
+    backend = Tokenizer.from_str(json.dumps(vocabulary.spec))
+    changed = set()
+    for name, text in PROBES.items():
+        ids = backend.encode(text, add_special_tokens=False).ids
+        joined = b"".join(vocabulary.piece(i) for i in ids if i not in vocabulary.special)
+        if joined not in (text.encode(), b" " + text.encode()):
+            changed.add(name)
+    return changed
+
+
+def _differences(target: Vocabulary, base: Vocabulary, collisions: tuple[tuple[int, ...], ...]) -> list[str]:
+    found = []
+    for section in ("normalizer",):
+        names = [[part["type"] for part in components(v.spec, section)] for v in (target, base)]
+        if names[0] != names[1]:
+            found.append(f"{section}s differ: new {names[0] or 'none'}, old {names[1] or 'none'}")
+    lost = sorted(_changes(target) - _changes(base))
+    if lost:
+        found.append(f"the new tokenizer does not keep what the old one kept: {', '.join(lost)}")
+    new_digits, old_digits = digit_scheme(target), digit_scheme(base)
+    if new_digits != old_digits:
+        found.append(
+            f"numbers are cut differently: {DIGIT_PROBE} is now {new_digits}, was {old_digits}; arithmetic suffers "
+            "until the model is trained on it"
+        )
+    ordinary = [ids for ids in collisions if not any(i in target.fallback for i in ids)]
+    if ordinary:
+        found.append(f"{len(ordinary)} groups of new ids share their bytes; only the first id of each is ever used")
+    return found
