@@ -23,9 +23,12 @@ from pathlib import Path
 
 command = [str(Path(sys.executable).with_name("tokext")), "--help"]
 subprocess.run(command, check=True, capture_output=True)  # once to compile
-started = time.perf_counter()
-subprocess.run(command, check=True, capture_output=True)
-seconds = time.perf_counter() - started
+taken = []
+for _ in range(3):
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    taken.append(time.perf_counter() - started)
+seconds = min(taken)
 print(f"tokext --help: {seconds:.2f} s")
 sys.exit(seconds >= 1)
 PYTHON

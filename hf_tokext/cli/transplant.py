@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -76,12 +76,13 @@ class _Progress:
 
     def __init__(self) -> None:
         self._stage = ""
+        self._bar: Any = None
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         from tqdm import tqdm
 
         if stage != self._stage:
-            if self._stage:
+            if self._bar is not None:
                 self._bar.close()
             self._stage = stage
             self._bar = tqdm(total=total, desc=stage, file=sys.stderr, unit_scale=True, leave=True)

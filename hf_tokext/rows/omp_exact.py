@@ -17,7 +17,7 @@ DEPENDENT = 1e-7
 NOISE = 5e-7
 """Relative residuals and cosines below this are rounding of float32 inputs: the target is finished."""
 _GATHER = 1 << 24
-_FINE = 1e-6
+_FINE = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ def gathered(vectors: Tensor, support: Tensor) -> Tensor:
 
 def pieces(rows: Tensor, size: int, width: int) -> tuple[Tensor, ...]:
     """Split `rows` so that the gathered atoms of a part stay near 16 MB."""
-    return rows.split(max(1, _GATHER // (8 * max(1, size) * width)))
+    return rows.split(max(1, _GATHER // (8 * max(1, size) * width))) if len(rows) else ()
 
 
 def residuals(vectors: Vectors, state: SupportState, rows: Tensor) -> Tensor:

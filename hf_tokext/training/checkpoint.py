@@ -17,10 +17,10 @@ from hf_tokext.training.heal import heal_model
 from hf_tokext.training.recovery import HealReport
 from hf_tokext.transplant.checkpoint import open_checkpoint
 from hf_tokext.transplant.folder import output_folder, refuse_overlap
+from hf_tokext.transplant.report import REPORT_JSON, REPORT_MARKDOWN
 
-REPORT = "hf_tokext_report.json"
 PLOT = "hf_tokext_recovery.png"
-KEPT_SOURCES = ("anchor", "role")  # rows that were copied as they are from the base
+KEPT_SOURCES = ("anchor", "role", "quiet")  # copied as they are from the base, or held at no probability
 
 
 def heal_checkpoint(
@@ -85,7 +85,9 @@ def heal_checkpoint(
             healed.save_pretrained(scratch)
             if merge:
                 _copy_the_rest(checkpoint.path, scratch)
-            (scratch / REPORT).write_text(json.dumps(report_json, indent=1), encoding="utf-8")
+            (scratch / REPORT_JSON).write_text(json.dumps(report_json), encoding="utf-8")
+            with (scratch / REPORT_MARKDOWN).open("a", encoding="utf-8") as markdown:
+                markdown.write(report.to_markdown())
             if report.curve:
                 _draw(report, scratch / PLOT)
         shutil.rmtree(training, ignore_errors=True)
@@ -109,7 +111,7 @@ def new_ids_of(report: dict[str, Any]) -> list[int] | None:
 
 
 def _read_report(folder: Path) -> dict[str, Any]:
-    path = folder / REPORT
+    path = folder / REPORT_JSON
     if not path.exists():
         return {}
     try:

@@ -63,6 +63,20 @@ class HealReport:
         """All figures, ready for JSON."""
         return asdict(self)
 
+    def to_markdown(self) -> str:
+        """A section for people, with the recovery curve as a table."""
+        lines = [
+            "",
+            "# Healing",
+            "",
+            f"Trained: {self.train}, {self.trained_parameters:,} of {self.parameters:,} numbers.",
+        ]
+        lines += [f"{self.steps:,} steps, {self.tokens_seen:,} tokens seen, {self.passes:.2f} passes over the text."]
+        if self.curve:
+            lines += ["", "| step | tokens seen | held-out bits per byte |", "|---:|---:|---:|"]
+            lines += [f"| {p.step:,} | {p.tokens_seen:,} | {p.bits_per_byte:.4f} |" for p in self.curve]
+        return "\n".join(lines) + "\n"
+
 
 class Recovery(TrainerCallback):
     """Measures bits per byte on held-out text before the first step, at intervals, and after the last.

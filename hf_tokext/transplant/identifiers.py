@@ -71,9 +71,9 @@ def new_generation_config(
     for name in [name for name in vars(new) if name.endswith("_token_id")]:
         setattr(new, name, _translated(plan, name, getattr(new, name), ends))
     new.suppress_tokens = plan.quiet or None
-    new.begin_suppress_tokens = None
-    new.bad_words_ids = None
-    new.forced_decoder_ids = None
+    for stale in ("begin_suppress_tokens", "bad_words_ids", "forced_decoder_ids", "sequence_bias"):
+        if getattr(new, stale, None) is not None:  # ids of the old vocabulary
+            setattr(new, stale, None)
     return new
 
 

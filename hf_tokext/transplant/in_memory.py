@@ -70,7 +70,8 @@ def transplant_tokenizer(
     plan = make_plan(
         base, target, base_rows=found.rows, method=chosen, overrides=overrides, rows=rows, multiple=pad_to_multiple_of
     )
-    generation = new_generation_config(model.config, plan, model.generation_config)
+    old_generation = getattr(model, "generation_config", None)
+    generation = new_generation_config(model.config, plan, old_generation)
     options = TableOptions(
         donor=None if donor_model is None else donor_tables(donor_model, len(target)),
         direction=head_direction(model, tokenizer, texts) if calibrate and (plan.made or plan.quiet) else None,
@@ -79,9 +80,10 @@ def transplant_tokenizer(
         seed=seed,
     )
     tables, residual = new_tables(plan, model_tables(model, found), options)
-    update_config(model.config, plan, model.generation_config)
+    update_config(model.config, plan, old_generation)
     put_tables(model, found, tables)
-    model.generation_config = generation
+    if model.can_generate():
+        model.generation_config = generation
     report = Report.of(plan, residual, tied=found.tied, calibrated=options.direction is not None or bool(found.biases))
     return model, copy.deepcopy(donor), report
 
@@ -149,4 +151,4 @@ def _announce_size(module: nn.Module, model: PreTrainedModel, value: Tensor) -> 
     rows = value.shape[0] if value.ndim == 2 else value.shape[-1]
     for part in model.modules():
         if isinstance(getattr(part, "vocab_size", None), int):
-            part.vocab_size = rows
+            setattr(part, "vocab_size", rows)  # noqa: B010 (modules are typed as holding tensors only)

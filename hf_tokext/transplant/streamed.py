@@ -24,7 +24,7 @@ from hf_tokext.transplant.safetensors_writer import write_checkpoint_tensors
 from hf_tokext.transplant.tables import TableOptions, Tables, new_tables
 from hf_tokext.transplant.tokenizer_files import tokenizer_folder, write_tokenizer
 from hf_tokext.transplant.train_tokenizer import train_tokenizer
-from hf_tokext.transplant.verify import verify_checkpoint
+from hf_tokext.transplant.verify import QUIET_MASS, verify_checkpoint
 from hf_tokext.transplant.vocabulary_tensors import VocabularyTensors, vocabulary_tensors
 from hf_tokext.transplant.words import word_vectors_for
 from hf_tokext.vocabulary.pieces import read_vocabulary
@@ -130,6 +130,11 @@ def transplant_checkpoint(
                 tell("verify", 0, 1)
                 proofs = verify_checkpoint(folder, donor_folder, plan, tied=found.tied, texts=texts)
                 report.verification.update(proofs)
+                if proofs.get("quiet mass", 0.0) > QUIET_MASS:
+                    report.warnings.append(
+                        f"ids that are never used hold {proofs['quiet mass']:.1e} of the probability; generation "
+                        "suppresses them, likelihoods do not"
+                    )
                 report.save(folder)
                 tell("verify", 1, 1)
     return report
@@ -179,12 +184,19 @@ def _direction(
 ) -> Tensor | None:
     model_class = getattr(transformers, checkpoint.architecture)
     try:
-        model = model_class.from_pretrained(checkpoint.path, use_safetensors=True, device_map="auto")
+        model = model_class.from_pretrained(
+            checkpoint.path, use_safetensors=True, device_map="auto", dtype=_calibration_dtype()
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise UnsupportedModelError(
             f"the base cannot be loaded to calibrate the new rows ({error}); pass calibrate=False (--no-calibrate)"
         ) from error
     return head_direction(model, tokenizer, texts)
+
+
+def _calibration_dtype() -> torch.dtype | str:
+    """As stored on an accelerator; float32 on a CPU, where halves are many times slower."""
+    return "auto" if torch.accelerator.is_available() else torch.float32
 
 
 def _write(

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
 from hf_tokext.errors import VerificationError
-from hf_tokext.transplant.direction import DEFAULT_TEXTS
+from hf_tokext.transplant.direction import DEFAULT_TEXTS, window_of
 from hf_tokext.transplant.plan import Plan
 from hf_tokext.vocabulary.pieces import TOKENIZER_FILE
 
@@ -25,7 +25,6 @@ PROBES = (
     "\u0627\u0644\u0633\u0644\u0627\u0645 \u05e9\u05dc\u05d5\u05dd \u0939\u093f\u0928\u094d\u0926\u0940 \ud55c\uad6d\uc5b4",
 )
 QUIET_MASS = 1e-4
-WINDOW = 256
 
 
 def verify_checkpoint(
@@ -97,7 +96,7 @@ def prove_model(
     Raises:
         VerificationError: a proof failed.
     """
-    table = model.get_input_embeddings().weight
+    table = _weight(model.get_input_embeddings())
     size = model.config.get_text_config().vocab_size
     _require(
         len(table) == size == plan.rows,
@@ -105,9 +104,9 @@ def prove_model(
     )
     head = model.get_output_embeddings()
     if head is not None:
-        is_tied = head.weight.data_ptr() == table.data_ptr()
+        is_tied = _weight(head).data_ptr() == table.data_ptr()
         _require(is_tied == tied, f"embedding and head are {'' if is_tied else 'not '}tied after reloading")
-        _require(len(head.weight) == plan.rows, f"the head has {len(head.weight)} rows, not {plan.rows}")
+        _require(len(_weight(head)) == plan.rows, f"the head has {len(_weight(head))} rows, not {plan.rows}")
     for part in (model.config, *([model.generation_config] if model.can_generate() else [])):
         for name, value in vars(part).items():
             if name in ("bos_token_id", "eos_token_id", "pad_token_id") and value is not None:
@@ -119,7 +118,7 @@ def prove_model(
     tokenizer = AutoTokenizer.from_pretrained(folder)
     mass, positions = 0.0, 0
     for text in (texts or DEFAULT_TEXTS)[:4]:
-        ids = torch.tensor([tokenizer(text[:4_000])["input_ids"][:WINDOW]], device=table.device)
+        ids = torch.tensor([tokenizer(text[:4_000])["input_ids"][:window_of(model)]], device=table.device)
         extra = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
         logits = model(input_ids=ids, **extra).logits[0].float()
         _require(bool(logits.isfinite().all()), "the model gives logits that are not finite")
@@ -142,3 +141,9 @@ def prove_model(
 def _require(holds: bool, what: str) -> None:
     if not holds:
         raise VerificationError(f"{what}; the output was not kept, please report this")
+
+
+def _weight(module: torch.nn.Module) -> torch.Tensor:
+    weight = module.weight
+    assert isinstance(weight, torch.Tensor)
+    return weight

@@ -12,7 +12,7 @@ from tests.models import tiny_folder
 from tests.tokenizers import TEXT, byte_level
 
 OPTIONS = {"steps": 4, "window": 32, "tokens_per_step": 64, "progress": False, "eval_texts": ["the cat sat"]}
-SOURCES = ["anchor"] * 260 + ["compose"] * 30 + ["role"] * 10
+SOURCES = ["anchor"] * 260 + ["compose"] * 30 + ["quiet"] * 10
 
 
 @pytest.fixture
@@ -43,6 +43,7 @@ def test_the_result_is_a_plain_checkpoint_beside_the_old_one(folder):
     written = json.loads(after["hf_tokext_report.json"])
     assert written["base"] == "x" and len(written["heal"]) == 1
     assert [point["step"] for point in written["heal"][0]["curve"]] == [0, 1, 2, 3, 4]
+    assert after["hf_tokext_report.md"].decode().count("| ") > 10 and b"# Healing" in after["hf_tokext_report.md"]
     assert written["heal"][0]["tokens_seen"] == report.tokens_seen
 
     old, new = (AutoModelForCausalLM.from_pretrained(path, dtype="auto") for path in (folder, target))

@@ -1,0 +1,213 @@
+"""The whole way: folders and objects of every architecture, reloaded with the Auto classes."""
+
+import json
+import shutil
+
+import pytest
+import torch
+import transformers
+from transformers import AutoTokenizer
+
+from hf_tokext.errors import OutputExistsError, RowMethodError, VerificationError, VocabularyError
+from hf_tokext.rows import register_row_method
+from hf_tokext.rows.problem import Rows
+from hf_tokext.transplant import transplant_checkpoint, transplant_tokenizer
+from hf_tokext.transplant.report import REPORT_JSON
+from tests.models import CAUSAL, ENCODER_DECODERS, MASKED, tiny_folder
+from tests.tokenizers import byte_level
+from tests.transplant.sentencepiece_like import sentencepiece_like
+
+OTHER = "a wholly different text about rivers, boats and bridges; rivers and boats again, under bridges " * 4
+ALL = (*CAUSAL, *MASKED, *ENCODER_DECODERS)
+
+
+def base_folder(path, name="llama", **options):
+    tokenizer = byte_level(300, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    tiny_folder(name, path, vocab_size=len(tokenizer), **options)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def other_tokenizer(size=310):
+    return byte_level(size, text=OTHER, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+
+
+def donor_for(name, folder):
+    """A donor of the base's family: transformers rebuilds every tokenizer beside a qwen2 config as Qwen2's."""
+    tokenizer = other_tokenizer()
+    if name == "qwen2":
+        tokenizer.save_pretrained(folder)
+        tiny_folder(name, folder, vocab_size=len(tokenizer))
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    return tokenizer
+
+
+def reload(folder):
+    config = json.loads((folder / "config.json").read_text())
+    return getattr(transformers, config["architectures"][0]).from_pretrained(folder)
+
+
+def logits(model, ids):
+    extra = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
+    with torch.no_grad():
+        return model.eval()(input_ids=ids, **extra).logits
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_architecture(name, tmp_path):
+    base = base_folder(tmp_path / "base", name)
+    before = {p.name: p.read_bytes() for p in base.iterdir()}
+    donor_for(name, tmp_path / "family").save_pretrained(tmp_path / "donor")
+    report = transplant_checkpoint(base, tmp_path / "donor", tmp_path / "out", pad_to_multiple_of=64)
+    assert {p.name: p.read_bytes() for p in base.iterdir()} == before
+    model, old = reload(tmp_path / "out"), reload(base)
+    assert model.get_input_embeddings().weight.shape[0] == report.rows == 320
+    new_tok, old_tok = AutoTokenizer.from_pretrained(tmp_path / "out"), AutoTokenizer.from_pretrained(base)
+    for token in ("a", "Ġ", "b", "</s>"):
+        new_id, old_id = new_tok.convert_tokens_to_ids(token), old_tok.convert_tokens_to_ids(token)
+        assert torch.equal(
+            model.get_input_embeddings().weight[new_id], old.get_input_embeddings().weight[old_id]
+        ), token
+    # text that both cut into the same pieces is read alike: the logits of copied ids differ by a constant at most
+    text = "b a b"
+    pieces = new_tok.tokenize(text)
+    if pieces == old_tok.tokenize(text):
+        new_ids, old_ids = (torch.tensor([t(text, add_special_tokens=False).input_ids]) for t in (new_tok, old_tok))
+        pairs = [(new_tok.convert_tokens_to_ids(t), old_tok.convert_tokens_to_ids(t)) for t in ("a", "b", "</s>")]
+        got = logits(model, new_ids)[..., [p[0] for p in pairs]]
+        assert torch.allclose(got, logits(old, old_ids)[..., [p[1] for p in pairs]], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_objects_equal_folders(name, tmp_path):
+    base = base_folder(tmp_path / "base", name)
+    donor = donor_for(name, tmp_path / "family")
+    transplant_checkpoint(base, donor, tmp_path / "out")
+    model, tokenizer, report = transplant_tokenizer(reload(base), AutoTokenizer.from_pretrained(base), donor)
+    folder_model = reload(tmp_path / "out")
+    expected = folder_model.state_dict()
+    for key, value in model.state_dict().items():
+        assert torch.allclose(value, expected[key], atol=1e-5), key
+    assert len(tokenizer) == report.rows
+    model.save_pretrained(tmp_path / "saved")
+    again = reload(tmp_path / "saved")
+    ids = torch.arange(3, 20)[None]
+    assert torch.equal(logits(again, ids), logits(model, ids))
+    again.train()
+    model.train()
+    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shards", ["5GB", "20KB"])
+def test_donor_is_base_gives_bit_equal_weights(tied, dtype, shards, tmp_path):
+    base = base_folder(tmp_path / "base", tied=tied, dtype=dtype, max_shard_size=shards)
+    transplant_checkpoint(base, base, tmp_path / "out")
+    for key, value in reload(base).state_dict().items():
+        got = reload(tmp_path / "out").state_dict()[key]
+        assert got.dtype == value.dtype and torch.equal(got, value), key
+
+
+def test_sentencepiece_onto_byte_level_and_back(tmp_path):
+    base = base_folder(tmp_path / "base")
+    sentencepiece_like().save_pretrained(tmp_path / "donor")
+    report = transplant_checkpoint(base, tmp_path / "donor", tmp_path / "out")
+    assert report.counts["anchor"] > 150 and report.counts["quiet"] >= 26
+    quiet = [index for index, source in enumerate(report.sources) if source == "quiet"]
+    assert reload(tmp_path / "out").generation_config.suppress_tokens == quiet
+    # an untrained model's states have no common direction, so the mass cannot be lowered; then it is said
+    assert any("not calibrated" in warning for warning in report.warnings)
+    assert any("never used hold" in warning for warning in report.warnings)
+    back = transplant_checkpoint(tmp_path / "out", base, tmp_path / "back")
+    assert back.counts["anchor"] > 150
+
+
+def test_no_stale_file_of_the_base_survives(tmp_path):
+    base = base_folder(tmp_path / "base")
+    for stale in ("tokenizer.model", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"):
+        (base / stale).write_text("{}")
+    transplant_checkpoint(base, other_tokenizer(), tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert not names & {"tokenizer.model", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"}
+    assert REPORT_JSON in names
+
+
+def test_qwen2_base_whose_tokenizer_transformers_rebuilds_is_proved_or_refused(tmp_path):
+    base = base_folder(tmp_path / "base", "qwen2")
+    sentencepiece_like().save_pretrained(tmp_path / "donor")
+    with pytest.raises(VerificationError, match="Qwen2Tokenizer"):
+        transplant_checkpoint(base, tmp_path / "donor", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_train_on_text(tmp_path):
+    base = base_folder(tmp_path / "base")
+    report = transplant_checkpoint(base, None, tmp_path / "out", train_on=[OTHER], vocab_size=280, texts=[OTHER])
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    text = "rivers \x00\x7f é 漢 and boats"
+    assert tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids) == text
+    assert report.text["tokens_after"] < report.text["tokens_before"]
+
+
+def test_override_and_its_errors(tmp_path):
+    base = base_folder(tmp_path / "base")
+    donor = other_tokenizer()
+    transplant_checkpoint(base, donor, tmp_path / "out", overrides={"a": "</s>"})
+    new, old = reload(tmp_path / "out").get_input_embeddings().weight, reload(base).get_input_embeddings().weight
+    at = AutoTokenizer.from_pretrained(tmp_path / "out").convert_tokens_to_ids("a")
+    assert torch.equal(new[at], old[2])
+    with pytest.raises(VocabularyError, match="no token of the new tokenizer"):
+        transplant_checkpoint(base, donor, tmp_path / "x", overrides={"nothing like it": "a"})
+
+
+def test_dry_run_writes_nothing(tmp_path):
+    base = base_folder(tmp_path / "base")
+    report = transplant_checkpoint(base, other_tokenizer(), tmp_path / "out", dry_run=True)
+    assert not (tmp_path / "out").exists() and report.counts["anchor"] > 200
+
+
+def test_existing_output_is_kept_unless_overwrite(tmp_path):
+    base = base_folder(tmp_path / "base")
+    out = base_folder(tmp_path / "out", "gpt2")
+    with pytest.raises(OutputExistsError):
+        transplant_checkpoint(base, other_tokenizer(), out)
+    assert json.loads((out / "config.json").read_text())["model_type"] == "gpt2"
+    transplant_checkpoint(base, other_tokenizer(), out, overwrite=True)
+    assert json.loads((out / "config.json").read_text())["model_type"] == "llama"
+
+
+def test_failure_leaves_nothing(tmp_path):
+    @register_row_method("broken-for-test")
+    def broken(problem):
+        return Rows(torch.full((len(problem.wanted), problem.base.shape[1]), float("nan")))
+
+    base = base_folder(tmp_path / "base")
+    with pytest.raises(RowMethodError, match="not finite"):
+        transplant_checkpoint(base, other_tokenizer(), tmp_path / "out", method="broken-for-test")
+    assert {path.name for path in tmp_path.iterdir() if not path.name.endswith("lock")} == {"base"}
+
+
+def test_tokenizer_with_ids_past_the_table_is_refused(tmp_path):
+    base = base_folder(tmp_path / "base")
+    shutil.rmtree(tmp_path / "base")
+    tiny_folder("llama", base, vocab_size=200)
+    byte_level(300, bos_token="<s>", eos_token="</s>").save_pretrained(base)
+    with pytest.raises(VocabularyError, match="does not belong"):
+        transplant_checkpoint(base, other_tokenizer(), tmp_path / "out")
+
+
+def test_generation_config_and_gpt2_roles(tmp_path):
+    base = base_folder(tmp_path / "base")
+    donor = byte_level(300, text=OTHER, bos_token="</s>", eos_token="</s>", unk_token="</s>")
+    report = transplant_checkpoint(base, donor, tmp_path / "out")
+    model = reload(tmp_path / "out")
+    assert model.generation_config.eos_token_id == model.config.eos_token_id == 2
+    assert torch.equal(model.get_input_embeddings().weight[2], reload(base).get_input_embeddings().weight[2])
+    assert report.verification["end of sequence"] == "ids [2] stop generation"
+
+
+def test_tiny_covers_nested_config(tmp_path):
+    base = base_folder(tmp_path / "base", "gemma3_multimodal")
+    transplant_checkpoint(base, other_tokenizer(), tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["text_config"]["vocab_size"] == len(other_tokenizer())
