@@ -23,7 +23,8 @@ ALL = (*CAUSAL, *MASKED, *ENCODER_DECODERS)
 
 def base_folder(path, name="llama", **options):
     tokenizer = byte_level(300, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
-    tiny_folder(name, path, vocab_size=len(tokenizer), **options)
+    spare = 8 if name == "qwen2" else 0  # its class adds tokens of its own
+    tiny_folder(name, path, vocab_size=len(tokenizer) + spare, **options)
     tokenizer.save_pretrained(path)
     return path
 
