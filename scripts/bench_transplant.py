@@ -144,16 +144,16 @@ def compare(folder: str, python: str, k: int, count: int, options: argparse.Name
     bound = flop_bound(options.anchors, options.width, count, k)
     for fast in (0, 1):
         apart = int(timed < count)
-        ours = run(
-            sys.executable, OURS, folder, k, fast, options.threads, timed, count, options.max_memory, apart
-        )
+        ours = run(sys.executable, OURS, folder, k, fast, options.threads, timed, count, options.max_memory, apart)
         scale = count / timed
         cpu = ours["made"] + (ours["cpu"] - ours["made"]) * scale
         wall = ours["made_wall"] + (ours["wall"] - ours["made_wall"]) * scale
         name = "ours with numba" if fast else "ours, torch only"
         path = "Gram" if ours["gram"] else "no Gram"
         print(f"  {name:16} CPU {cpu:8.1f} s   wall {wall:8.1f} s   {path}, block {ours['block']:,}")
-        print(f"     times less CPU {rival_cpu / cpu:.2f}, less wall {rival_wall / wall:.2f}; {agreement(folder, asked)}")
+        print(
+            f"     times less CPU {rival_cpu / cpu:.2f}, less wall {rival_wall / wall:.2f}; {agreement(folder, asked)}"
+        )
         least = bound / ours["rate"]
         print(
             f"     bound of Batch-OMP {bound / 1e9:,.0f} Gflop = {least:.1f} CPU s at the {ours['rate'] / 1e9:.0f} Gflop/s"
@@ -183,8 +183,7 @@ def agreement(folder: str, count: int) -> str:
     mine, theirs = (np.load(f"{folder}/{name}coefficients.npy")[:count] for name in ("", "rival_"))
     same = (np.sort(ours, 1) == np.sort(rival, 1)).all(1)
     mine, theirs = (
-        np.take_along_axis(values, np.argsort(order, 1), 1)[same]
-        for values, order in ((mine, ours), (theirs, rival))
+        np.take_along_axis(values, np.argsort(order, 1), 1)[same] for values, order in ((mine, ours), (theirs, rival))
     )
     gap = np.abs(mine - theirs).max(initial=0)
     return f"same support {int(same.sum()):,} of {count:,}, coefficients within {gap:.1e} there"

@@ -200,7 +200,9 @@ def _llama2_tokenizer(data: bytes, size: int):
             splits = [(piece[:cut], piece[cut:]) for cut in range(1, len(piece))]
             known = [(a, b) for a, b in splits if a in vocab and b in vocab]
             merges += [(-scores[index], index, vocab[a], vocab[b], a, b) for a, b in known]
-    model = models.BPE(vocab, [(m[4], m[5]) for m in sorted(merges)], unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    model = models.BPE(
+        vocab, [(m[4], m[5]) for m in sorted(merges)], unk_token="<unk>", fuse_unk=True, byte_fallback=True
+    )
     backend = Tokenizer(model)
     backend.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
     backend.decoder = decoders.Sequence(

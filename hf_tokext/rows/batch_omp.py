@@ -107,9 +107,7 @@ def solve_omp(
                 if progress is not None:
                     progress(done, count)
 
-        _Block(vectors, tiled, search, plan, tolerance, report).run(
-            support[here], coefficients[here], residual[here]
-        )
+        _Block(vectors, tiled, search, plan, tolerance, report).run(support[here], coefficients[here], residual[here])
 
     with _one_thread_each(plan.workers) as pool:
         list(pool.map(work, range(0, count, plan.block)))

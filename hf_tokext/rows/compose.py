@@ -28,7 +28,9 @@ def compose(problem: RowProblem, *, input_decay: float = 1.0, output_decay: floa
     rows = problem.base.mean(0).repeat(len(problem.wanted), 1)
     for index, spelling in enumerate(problem.spellings):
         if spelling:
-            rows[index] = _weights(len(spelling), problem.side, input_decay, output_decay) @ problem.base[list(spelling)]
+            rows[index] = (
+                _weights(len(spelling), problem.side, input_decay, output_decay) @ problem.base[list(spelling)]
+            )
     return Rows(rows)
 
 

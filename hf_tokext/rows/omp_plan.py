@@ -87,7 +87,9 @@ def plan_omp(
     return OmpPlan(False, block, chunk, workers, fixed + used)
 
 
-def _fit(rest: int, targets: int, workers: int, row: int, dense_row: int, small: int) -> tuple[int, int, int, int] | None:
+def _fit(
+    rest: int, targets: int, workers: int, row: int, dense_row: int, small: int
+) -> tuple[int, int, int, int] | None:
     """Block, chunk, workers and bytes that fit in `rest` bytes, or None; `small` is the least block worth having."""
     least = min(small, max(1, targets))
     for count in range(min(workers, max(1, targets)), 0, -1):

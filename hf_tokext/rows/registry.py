@@ -30,7 +30,9 @@ class RowMethod:
 _METHODS: dict[str, RowMethod] = {}
 
 
-def register_row_method(name: str, *, needs: tuple[str, ...] = ()) -> Callable[[Callable[..., Rows]], Callable[..., Rows]]:
+def register_row_method(
+    name: str, *, needs: tuple[str, ...] = ()
+) -> Callable[[Callable[..., Rows]], Callable[..., Rows]]:
     """Register a function as the row method `name`; used as a decorator.
 
     Args:

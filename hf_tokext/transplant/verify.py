@@ -118,7 +118,7 @@ def prove_model(
     tokenizer = AutoTokenizer.from_pretrained(folder)
     mass, positions = 0.0, 0
     for text in (texts or DEFAULT_TEXTS)[:4]:
-        ids = torch.tensor([tokenizer(text[:4_000])["input_ids"][:window_of(model)]], device=table.device)
+        ids = torch.tensor([tokenizer(text[:4_000])["input_ids"][: window_of(model)]], device=table.device)
         extra = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
         logits = model(input_ids=ids, **extra).logits[0].float()
         _require(bool(logits.isfinite().all()), "the model gives logits that are not finite")

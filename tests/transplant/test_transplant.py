@@ -66,9 +66,9 @@ def test_every_architecture(name, tmp_path):
     new_tok, old_tok = AutoTokenizer.from_pretrained(tmp_path / "out"), AutoTokenizer.from_pretrained(base)
     for token in ("a", "Ġ", "b", "</s>"):
         new_id, old_id = new_tok.convert_tokens_to_ids(token), old_tok.convert_tokens_to_ids(token)
-        assert torch.equal(
-            model.get_input_embeddings().weight[new_id], old.get_input_embeddings().weight[old_id]
-        ), token
+        assert torch.equal(model.get_input_embeddings().weight[new_id], old.get_input_embeddings().weight[old_id]), (
+            token
+        )
     # text that both cut into the same pieces is read alike: the logits of copied ids differ by a constant at most
     text = "b a b"
     pieces = new_tok.tokenize(text)
@@ -211,4 +211,6 @@ def test_generation_config_and_gpt2_roles(tmp_path):
 def test_tiny_covers_nested_config(tmp_path):
     base = base_folder(tmp_path / "base", "gemma3_multimodal")
     transplant_checkpoint(base, other_tokenizer(), tmp_path / "out")
-    assert json.loads((tmp_path / "out" / "config.json").read_text())["text_config"]["vocab_size"] == len(other_tokenizer())
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["text_config"]["vocab_size"] == len(
+        other_tokenizer()
+    )

@@ -1,0 +1,87 @@
+"""The main job from end to end; see quickstart.sh.
+
+Text: the Python standard library's own sources. The modules measured on are not among those learnt from.
+"""
+
+import json
+import random
+import sys
+import sysconfig
+from pathlib import Path
+
+import torch
+from samples import sample
+from tqdm import tqdm
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hf_tokext import bits_per_byte, transplant_checkpoint
+from hf_tokext.measure.plots import plot_before_after
+from hf_tokext.training import heal_checkpoint
+
+HELD_OUT = ("textwrap.py", "shlex.py", "bisect.py", "fnmatch.py")
+VOCABULARY = 24_576
+BYTES_MEASURED = 4_000
+STEPS = 24
+TOKENS_PER_STEP = 512
+
+
+def sources() -> tuple[list[str], list[str]]:
+    """Sources to learn from, and excerpts of other modules to measure on."""
+    folder = Path(sysconfig.get_path("stdlib"))
+    paths = sorted(path for path in folder.rglob("*.py") if not {"test", "tests", "site-packages"} & set(path.parts))
+    learn = [path.read_text(encoding="utf-8", errors="replace") for path in paths if path.name not in HELD_OUT]
+    return learn, [(folder / name).read_text(encoding="utf-8")[:BYTES_MEASURED] for name in HELD_OUT]
+
+
+def measured(folder: Path, texts: list[str]):
+    """Bits per byte of a checkpoint, loaded with stock transformers."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with tqdm(desc=f"measuring {folder.name}", file=sys.stderr) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return bits_per_byte(model, AutoTokenizer.from_pretrained(folder), texts, progress=show)
+
+
+def main() -> None:
+    """Run every step and say what came of it."""
+    out = Path(sys.argv[1])
+    out.mkdir(parents=True, exist_ok=True)
+    base = sample("smollm2-135m")
+    learn, held_out = sources()
+    print(f"1. training a tokenizer of {VOCABULARY:,} ids on {sum(map(len, learn)) / 1e6:.1f} MB of Python, "
+          "and putting it on SmolLM2-135M")  # fmt: skip
+    new = out / "smollm2-python"
+    report = transplant_checkpoint(
+        base, None, new, train_on=learn, vocab_size=VOCABULARY, texts=held_out, dtype=torch.float32, overwrite=True,
+        progress=lambda stage, done, total: print(f"   {stage} ...", file=sys.stderr) if done == 0 else None,
+    )  # fmt: skip
+    print(report.to_markdown())
+    print("2. measuring on modules that nothing was learnt from")
+    before, after = measured(base, held_out), measured(new, held_out)
+    print(f"3. healing: {STEPS} steps of {TOKENS_PER_STEP} tokens, all weights")
+    excerpts = random.Random(0).sample([text for text in learn if len(text) > 2_000], 60)
+    healed, heal_report = heal_checkpoint(
+        new, [text[:2_000] for text in excerpts], out / "smollm2-python-healed", steps=STEPS, train="all",
+        tokens_per_step=TOKENS_PER_STEP, window=256, learning_rate=1e-4, overwrite=True,
+    )  # fmt: skip
+    final = measured(healed, held_out)
+    rows = {"untouched": before, "transplanted": after, "healed": final}
+    figures = {name: m.bits_per_byte for name, m in rows.items()}
+    plot_before_after(out / "bits.png", {"held-out Python": figures}, "bits per byte")
+    (out / "bits.json").write_text(json.dumps({name: m.to_dict() for name, m in rows.items()}, indent=1))
+    print("\nmodel          bits/byte   tokens/byte")
+    for name, m in rows.items():
+        print(f"{name:<14} {m.bits_per_byte:9.3f} {m.tokens_per_byte:13.4f}")
+    fewer = 1 - after.tokens_per_byte / before.tokens_per_byte
+    lost, left = (m.bits_per_byte / before.bits_per_byte - 1 for m in (after, final))
+    print(f"\nGained: Python takes {fewer:.0%} fewer tokens, so the same context holds {1 / (1 - fewer) - 1:.0%} more of it."
+          f"\nLost: {lost:.0%} more bits per byte at once; {left:+.0%} after seeing {heal_report.tokens_seen:,} tokens. "
+          f"More healing text buys more back."
+          f"\nThe checkpoint {healed} is an ordinary one: AutoModelForCausalLM.from_pretrained({str(healed)!r}).")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
