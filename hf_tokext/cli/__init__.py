@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hf_tokext.cli import heal, measure
+from hf_tokext.cli import heal, measure, transplant
 from hf_tokext.errors import TokextError
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("transplant")(transplant.transplant)
 app.command("heal")(heal.heal)
 app.add_typer(measure.app, name="measure")
 

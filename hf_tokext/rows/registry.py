@@ -62,6 +62,12 @@ def register_row_method(
 def row_method(name: str) -> RowMethod:
     """Look a method up.
 
+    Args:
+        name: one of `row_methods()`.
+
+    Returns:
+        The method.
+
     Raises:
         RowMethodError: no method bears the name.
     """

@@ -56,6 +56,12 @@ class Vocabulary:
     def piece(self, index: int) -> bytes:
         """Return the bytes of an id; for a control token, the UTF-8 of its text.
 
+        Args:
+            index: the id.
+
+        Returns:
+            Its bytes.
+
         Raises:
             VocabularyError: no token has this id.
         """
@@ -130,6 +136,12 @@ def read_vocabulary(source: Any) -> Vocabulary:
 
 def tokenizer_spec(source: Any) -> dict[str, Any]:
     """Return the parsed tokenizer.json of a folder, file or tokenizer object.
+
+    Args:
+        source: as for `read_vocabulary`, or a parsed file.
+
+    Returns:
+        The parsed file.
 
     Raises:
         VocabularyError: nothing there holds a tokenizer.json.
