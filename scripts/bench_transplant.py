@@ -154,16 +154,14 @@ def compare(folder: str, python: str, k: int, count: int, options: argparse.Name
         print(
             f"     times less CPU {rival_cpu / cpu:.2f}, less wall {rival_wall / wall:.2f}; {agreement(folder, asked)}"
         )
-        least = bound / ours["rate"]
+        least, rate = bound / ours["rate"], ours["rate"] / 1e9
         print(
-            f"     bound of Batch-OMP {bound / 1e9:,.0f} Gflop = {least:.1f} CPU s at the {ours['rate'] / 1e9:.0f} Gflop/s"
-            f" of a matrix product here; ours {cpu / least:.1f} x that; mean residual {ours['residual']:.4f}"
+            f"     bound of Batch-OMP {bound / 1e9:,.0f} Gflop = {least:.1f} CPU s at the {rate:.0f} Gflop/s of a matrix"
+            f" product here; ours {cpu / least:.1f} x that; mean residual {ours['residual']:.4f}"
         )
         if not apart:
-            print(
-                f"     peak memory {ours['work'] / 2**20:,.0f} MiB over the inputs; planned {ours['plan'] / 2**20:,.0f},"
-                f" allowed {options.max_memory / 2**20:,.0f}"
-            )
+            peak, planned, allowed = (size / 2**20 for size in (ours["work"], ours["plan"], options.max_memory))
+            print(f"     peak memory {peak:,.0f} MiB over the inputs; planned {planned:,.0f}, allowed {allowed:,.0f}")
         if fast:
             print(f"     warm-up with compilation, not counted: {ours['warm']:.1f} s")
 

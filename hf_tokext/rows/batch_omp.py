@@ -21,6 +21,7 @@ from hf_tokext.rows.omp_plan import OmpPlan, plan_omp
 from hf_tokext.rows.omp_state import SupportState
 
 _SMALL_RESIDUAL = 1e-5
+_SMALL_COSINE = 1e-4
 _NEARLY_DEPENDENT = 1e-4
 Progress = Callable[[int, int], None]
 
@@ -169,6 +170,7 @@ class _Block:
             # float32 products cannot decide these; the vectors themselves do.
             doubtful = state.holds(atoms) | (perpendicular <= _NEARLY_DEPENDENT * vectors.squares[atoms])
             doubtful |= state.squares <= _SMALL_RESIDUAL * vectors.target_squares
+            doubtful |= alpha.square() <= _SMALL_COSINE**2 * vectors.squares[atoms] * vectors.target_squares
             doubtful &= self.alive
         ended = torch.zeros_like(self.alive)
         for part in doubtful.nonzero()[:, 0].split(self.plan.chunk) if bool(doubtful.any()) else ():
@@ -208,7 +210,7 @@ class _Block:
 
 @contextmanager
 def _one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool whose threads each run torch on one core: the steps are many and small, and teams of threads would wait."""
+    """A pool whose threads run torch on one core each: the steps are many and small, and teams of threads wait."""
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, before // workers))
     try:

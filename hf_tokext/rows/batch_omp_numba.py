@@ -55,7 +55,7 @@ def _scores(typing: Any, tile: Any, start: Any, support: Any, gamma: Any, size: 
             for group, total in enumerate(sums):
                 part = builder.load(vector(line, group), align=4)
                 builder.store(builder.call(fused, [part, spread, builder.load(total)]), total)
-        largest = None
+        largest: Any = None
         for group, total in enumerate(sums):
             size_of = builder.call(absolute, [builder.load(total)])
             builder.store(size_of, vector(out_at, group), align=4)
@@ -81,7 +81,7 @@ def _kernel(
     for index in range(start.shape[0]):
         tile = tiles[index]
         for row in range(start.shape[1]):
-            largest = _scores(tile, start[index, row], support[row], gamma[row], size, values)
+            largest = _scores(tile, start[index, row], support[row], gamma[row], size, values)  # type: ignore[call-arg]
             if largest > peak[row]:
                 peak[row] = largest
                 for i in range(WIDTH):
@@ -105,5 +105,5 @@ def search(tiles: Tensor, start: Tensor, support: Tensor, gamma: Tensor) -> Tens
     batch = len(support)
     best, peak = np.zeros(batch, np.int64), np.full(batch, -1.0, np.float32)
     arrays = (tiles, start, support, gamma)
-    _kernel(*(array.contiguous().numpy() for array in arrays), peak, best)
+    _kernel(*(array.contiguous().numpy() for array in arrays), peak, best)  # type: ignore[call-arg]
     return torch.from_numpy(best)

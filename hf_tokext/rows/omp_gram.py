@@ -1,6 +1,6 @@
 """The Gram matrix of a dictionary in column tiles, and the search for the best atom in it.
 
-A step of Batch-OMP adds, for every target, `t` scattered Gram rows of N floats. Read row by row that is bound by memory.
+A step of Batch-OMP adds, for every target, `t` scattered Gram rows of N floats: row by row that is bound by memory.
 Here the Gram matrix lies in tiles of 64 columns, [tiles, N, 64], and a tile (5 MB at N = 20,000) stays in cache while
 every target of a block uses it, so main memory is read once a step for the whole block.
 """

@@ -45,7 +45,9 @@ def _fit(x: Tensor, y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
     centre, mean = x.mean(0), y.mean(0)
     x = x - centre
     gram = x.T @ x
-    gram += strength * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    # donor rows that do not vary explain nothing: then any positive term gives the mean
+    scale = gram.diagonal().mean().clamp(min=1e-12)
+    gram += strength * scale * torch.eye(len(gram), dtype=gram.dtype)
     weights = torch.linalg.solve(gram, x.T @ (y - mean))
     return weights, mean - centre @ weights
 

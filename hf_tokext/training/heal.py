@@ -29,7 +29,7 @@ from hf_tokext.training.adapters import attach, detach, is_tied, reloads_tied
 from hf_tokext.training.packing import collate, pack
 from hf_tokext.training.recovery import HealReport, Recovery, curve_of
 
-LEARNING_RATES = {"rows": 2e-3, "lora": 5e-4, "all": 1e-4}
+LEARNING_RATES = {"rows": 3e-3, "lora": 5e-4, "all": 1e-4}
 LOGITS_AT_ONCE = 2**27  # numbers in the logits of a forward pass: 512 MiB of float32
 SETTINGS = "heal.json"
 
@@ -74,7 +74,7 @@ def heal_model(
         tokens_per_step: ids in a step, rounded up to whole windows (and to whole windows a device).
         window: ids in a window, the opening one included.
         train: "rows" (rows of `new_ids` only), "lora" (LoRA on linear layers, both matrices whole) or "all".
-        learning_rate: the peak; None is 2e-3 for rows, 5e-4 for lora, 1e-4 for all.
+        learning_rate: the peak; None is 3e-3 for rows, 5e-4 for lora, 1e-4 for all.
         new_ids: ids whose rows are learned with "rows"; None is every id.
         eval_texts: held-out texts for the recovery curve; None draws none.
         eval_every: steps between two points of the curve; None is a fifth of the steps.

@@ -220,7 +220,7 @@ def test_search_does_not_care_for_the_order_of_a_support(sort):
 
 
 def test_path_follows_cost_and_memory():
-    big = dict(max_memory=None, workers=2)
+    big = {"max_memory": None, "workers": 2}
     assert plan_omp(20855, 1024, 11145, 64, **big).gram
     assert not plan_omp(20855, 1024, 1000, 8, **big).gram
     assert not plan_omp(110_000, 2048, 30_000, 64, **big).gram  # 48 GB of Gram matrix
@@ -262,17 +262,17 @@ def test_too_little_memory_is_said():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(k=0), "k must be at least 1"),
-        (dict(tolerance=1.0), "tolerance must be in"),
-        (dict(tolerance=-0.1), "tolerance must be in"),
-        (dict(targets=torch.zeros(2, 5)), "must be"),
-        (dict(targets=torch.tensor([[0.0] * 4, [float("nan")] * 4])), "row 1 of targets is not finite"),
-        (dict(dictionary=torch.full((3, 4), float("inf"))), "row 0 of dictionary is not finite"),
-        (dict(dictionary=torch.ones(3, 4, dtype=torch.int64)), "floating"),
+        ({"k": 0}, "k must be at least 1"),
+        ({"tolerance": 1.0}, "tolerance must be in"),
+        ({"tolerance": -0.1}, "tolerance must be in"),
+        ({"targets": torch.zeros(2, 5)}, "must be"),
+        ({"targets": torch.tensor([[0.0] * 4, [float("nan")] * 4])}, "row 1 of targets is not finite"),
+        ({"dictionary": torch.full((3, 4), float("inf"))}, "row 0 of dictionary is not finite"),
+        ({"dictionary": torch.ones(3, 4, dtype=torch.int64)}, "floating"),
     ],
 )
 def test_bad_input_is_named(change, message):
-    given = dict(dictionary=torch.eye(4), targets=torch.ones(2, 4), k=2) | change
+    given = {"dictionary": torch.eye(4), "targets": torch.ones(2, 4), "k": 2} | change
     with pytest.raises(RowMethodError, match=message):
         solve_omp(given.pop("dictionary"), given.pop("targets"), **given)
 
