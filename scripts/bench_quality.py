@@ -1,0 +1,147 @@
+"""Bits per byte after a transplant, every row method beside mergekit 0.1.5's, on real checkpoints.
+
+    python scripts/bench_quality.py                               # every pair and method; takes about an hour
+    python scripts/bench_quality.py --pair "smollm2-135m <- stories15m" --method auto --method "mergekit subword"
+    python scripts/bench_quality.py --text dev                    # what methods are chosen by; report is for figures
+
+Texts are the standard library's own: prose from Python's reference (pydoc_data), code from one module, 16 KB each; dev
+and report texts are apart. Figures are kept in --results and not computed twice. Without --mergekit-python the rival is
+left out. Uncalibrated methods are what the published rules give; "auto" is what users get.
+"""
+
+import argparse
+import contextlib
+import json
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from pydoc_data import topics
+
+import torch
+from samples import sample
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hf_tokext import bits_per_byte, transplant_checkpoint
+from hf_tokext.errors import TokextError
+
+SIZE = 16_384
+OURS = {
+    "auto": ("auto", {}, True),
+    "piece means": ("compose", {}, False),
+    "mean": ("mean", {}, False),
+    "normal": ("normal", {}, False),
+    "zero": ("zero", {}, False),
+}
+WITH_DONOR = {
+    "ridge": ("ridge", {}, False),
+    "ridge calibrated": ("ridge", {}, True),
+    "omp k=8": ("omp", {"k": 8}, False),
+    "omp k=8 calibrated": ("omp", {"k": 8}, True),
+    "omp k=64": ("omp", {"k": 64}, False),
+}
+RIVAL = {
+    "mergekit omp k=8": ["-a", "omp", "-k", "8"],
+    "mergekit omp k=64": ["-a", "omp", "-k", "64"],
+    "mergekit subword": ["-a", "subword"],
+    "mergekit mean": ["-a", "mean"],
+}
+PAIRS = {
+    "smollm2-135m <- stories15m": True,
+    "gemma3-270m <- smollm2-135m": True,
+    "stories15m <- smollm2-135m": True,
+    "smollm2-135m <- gpt2-tokenizer": False,
+    "smollm2-135m <- code": False,
+}
+
+
+def texts(which: str) -> dict[str, str]:
+    """Prose and code by name; "dev" and "report" share nothing."""
+    keys = sorted(topics.topics)
+    half = len(keys) // 2
+    chosen, module = (keys[:half], "heapq.py") if which == "dev" else (keys[half:], "statistics.py")
+    prose = "\n\n".join(topics.topics[key] for key in chosen)
+    return {"prose": prose[:SIZE], "code": library(module)[:SIZE]}
+
+
+def library(module: str) -> str:
+    """The source of a module of the standard library."""
+    return (Path(sysconfig.get_path("stdlib")) / module).read_text(encoding="utf-8", errors="replace")
+
+
+def training_texts() -> list[str]:
+    """Sources that a tokenizer for code is trained on: none of those measured on."""
+    folder = Path(sysconfig.get_path("stdlib"))
+    names = sorted(path.name for path in folder.glob("*.py") if path.name not in ("heapq.py", "statistics.py"))
+    return [library(name) for name in names]
+
+
+def measured(folder: Path, which: str) -> dict[str, float]:
+    """Bits per byte of a checkpoint in 512-token windows, loaded with stock transformers in float32."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return {name: bits_per_byte(model, tokenizer, [text]).bits_per_byte for name, text in texts(which).items()}
+
+
+def result(pair: str, method: str, which: str, python: str | None) -> dict[str, float]:
+    """Transplant with one method and measure."""
+    base, donor = pair.split(" <- ")
+    if method == "untouched":
+        return measured(sample(base), which)
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "out"
+        if method in RIVAL:
+            tool = Path(str(python)).with_name("mergekit-tokensurgeon")
+            command = [tool, sample(base), sample(donor), out, *RIVAL[method], "--quiet", "--allow-crimes"]
+            subprocess.run(command, check=True, capture_output=True, text=True)
+        else:
+            name, options, calibrate = (OURS | WITH_DONOR)[method]
+            trained = donor == "code"
+            transplant_checkpoint(
+                sample(base), None if trained else sample(donor), out, method=name, method_options=options,
+                train_on=training_texts() if trained else None, vocab_size=16_384 if trained else None,
+                calibrate=calibrate, dtype=torch.float32,
+            )  # fmt: skip
+        return measured(out, which)
+
+
+def methods_of(pair: str, python: str | None) -> list[str]:
+    """What can be run on a pair."""
+    with_donor = PAIRS[pair]
+    return ["untouched", *OURS, *(WITH_DONOR if with_donor else ()), *(RIVAL if with_donor and python else ())]
+
+
+def main() -> None:
+    """Run what is asked for and has no figure yet; print a table a pair."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pair", action="append", choices=PAIRS)
+    parser.add_argument("--method", action="append")
+    parser.add_argument("--text", choices=("dev", "report"), default="report")
+    parser.add_argument("--results", type=Path, default=Path("bench_quality.json"))
+    parser.add_argument("--mergekit-python", help="Python of an environment with torch 2.13.0 and mergekit 0.1.5")
+    options = parser.parse_args()
+    known = json.loads(options.results.read_text()) if options.results.exists() else {}
+    for pair in options.pair or PAIRS:
+        print(f"\n{pair}, {options.text} texts, bits per byte (ratio to the untouched model)", flush=True)
+        untouched: dict[str, float] = {}
+        for method in methods_of(pair, options.mergekit_python):
+            if method != "untouched" and options.method and method not in options.method:
+                continue
+            key = f"{pair} | {method} | {options.text}"
+            if key not in known:
+                try:
+                    with contextlib.redirect_stderr(sys.stdout):
+                        known[key] = result(pair, method, options.text, options.mergekit_python)
+                except (TokextError, subprocess.CalledProcessError) as error:
+                    last = str(getattr(error, "stderr", "") or error).strip().splitlines()[-1]
+                    print(f"  {method:20} failed: {last}", flush=True)
+                    continue
+                options.results.write_text(json.dumps(known, indent=1))
+            untouched = untouched or known[key]
+            cells = (f"{name} {value:.4f} ({value / untouched[name]:.3f}x)" for name, value in known[key].items())
+            print(f"  {method:20} " + "   ".join(cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()
