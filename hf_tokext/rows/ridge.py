@@ -24,8 +24,12 @@ def ridge(problem: RowProblem, *, strength: float | None = None) -> Rows:
         Rows [M, D]; the residual of every id is the relative error on the held-out anchors, NaN-free and equal for all.
 
     Raises:
-        RowMethodError: there are fewer than ten anchors.
+        RowMethodError: there are fewer than ten anchors, or the strength is negative.
     """
+    if strength is not None and not strength >= 0:
+        raise RowMethodError(
+            f"the strength of ridge must be at least 0, not {strength}; leave it out to have it chosen"
+        )
     if len(problem.anchors) < HELD_OUT or problem.donor is None:
         raise RowMethodError(f"ridge needs at least {HELD_OUT} anchors, not {len(problem.anchors)}; use compose")
     donor = problem.donor[problem.anchors[:, 0]].double()

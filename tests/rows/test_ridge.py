@@ -61,3 +61,18 @@ def test_a_donor_that_does_not_vary_gives_the_anchors_mean():
     posed, _ = problem()
     posed.donor.fill_(1.0)
     assert torch.allclose(init_rows("ridge", posed).values, posed.base[:50].mean(0).expand(10, 7), atol=1e-4)
+
+
+def test_an_anchor_past_the_donors_rows_is_refused():
+    posed, _ = problem()
+    with pytest.raises(RowMethodError, match="anchor of new id 60"):
+        RowProblem(
+            base=posed.base, wanted=posed.wanted, anchors=torch.tensor([[60, 0]]), pieces=posed.pieces,
+            spellings=posed.spellings, donor=posed.donor,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("strength", [-1.0, float("nan")])
+def test_a_strength_that_is_no_penalty_is_refused(strength):
+    with pytest.raises(RowMethodError, match="at least 0"):
+        init_rows("ridge", problem()[0], strength=strength)
