@@ -63,7 +63,7 @@ class RowProblem:
             raise RowMethodError(f"new id {int(self.wanted.max())} has no row among the donor's {len(self.donor)}")
         if self.donor is not None and len(self.anchors) and int(self.anchors[:, 0].max()) >= len(self.donor):
             raise RowMethodError(
-                f"the anchor of new id {int(self.anchors[:, 0].max())} has no row among the donor's {len(self.donor)}"
+                f"anchor {int(self.anchors[:, 0].max())} has no row among the donor's {len(self.donor)}"
             )
 
 

@@ -65,7 +65,7 @@ def test_a_donor_that_does_not_vary_gives_the_anchors_mean():
 
 def test_an_anchor_past_the_donors_rows_is_refused():
     posed, _ = problem()
-    with pytest.raises(RowMethodError, match="anchor of new id 60"):
+    with pytest.raises(RowMethodError, match="anchor 60 has no row"):
         RowProblem(
             base=posed.base, wanted=posed.wanted, anchors=torch.tensor([[60, 0]]), pieces=posed.pieces,
             spellings=posed.spellings, donor=posed.donor,
