@@ -1,7 +1,7 @@
 """Bits per byte after a transplant, every row method beside mergekit 0.1.5's, on real checkpoints.
 
-    python scripts/bench_quality.py                               # every pair and method; takes about an hour
-    python scripts/bench_quality.py --pair "smollm2-135m <- stories15m" --method auto --method "mergekit subword"
+    python scripts/bench_quality.py                               # every pair and method
+    python scripts/bench_quality.py --pair "smollm2-135m <- stories15m" --method auto --method mean
     python scripts/bench_quality.py --text dev                    # what methods are chosen by; report is for figures
 
 Texts are the standard library's own: prose from Python's reference (pydoc_data), code from one module, 16 KB each; dev
@@ -10,16 +10,14 @@ left out. Uncalibrated methods are what the published rules give; "auto" is what
 """
 
 import argparse
-import contextlib
 import json
 import subprocess
-import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 from pydoc_data import topics
 
 import torch
+from library import library_source, library_sources
 from samples import sample
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -27,6 +25,7 @@ from hf_tokext import bits_per_byte, transplant_checkpoint
 from hf_tokext.errors import TokextError
 
 SIZE = 16_384
+CODE = {"dev": "heapq.py", "report": "statistics.py"}
 OURS = {
     "auto": ("auto", {}, True),
     "piece means": ("compose", {}, False),
@@ -60,21 +59,9 @@ def texts(which: str) -> dict[str, str]:
     """Prose and code by name; "dev" and "report" share nothing."""
     keys = sorted(topics.topics)
     half = len(keys) // 2
-    chosen, module = (keys[:half], "heapq.py") if which == "dev" else (keys[half:], "statistics.py")
+    chosen = keys[:half] if which == "dev" else keys[half:]
     prose = "\n\n".join(topics.topics[key] for key in chosen)
-    return {"prose": prose[:SIZE], "code": library(module)[:SIZE]}
-
-
-def library(module: str) -> str:
-    """The source of a module of the standard library."""
-    return (Path(sysconfig.get_path("stdlib")) / module).read_text(encoding="utf-8", errors="replace")
-
-
-def training_texts() -> list[str]:
-    """Sources that a tokenizer for code is trained on: none of those measured on."""
-    folder = Path(sysconfig.get_path("stdlib"))
-    names = sorted(path.name for path in folder.glob("*.py") if path.name not in ("heapq.py", "statistics.py"))
-    return [library(name) for name in names]
+    return {"prose": prose[:SIZE], "code": library_source(CODE[which])[:SIZE]}
 
 
 def measured(folder: Path, which: str) -> dict[str, float]:
@@ -87,8 +74,6 @@ def measured(folder: Path, which: str) -> dict[str, float]:
 def result(pair: str, method: str, which: str, python: str | None) -> dict[str, float]:
     """Transplant with one method and measure."""
     base, donor = pair.split(" <- ")
-    if method == "untouched":
-        return measured(sample(base), which)
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "out"
         if method in RIVAL:
@@ -100,7 +85,7 @@ def result(pair: str, method: str, which: str, python: str | None) -> dict[str, 
             trained = donor == "code"
             transplant_checkpoint(
                 sample(base), None if trained else sample(donor), out, method=name, method_options=options,
-                train_on=training_texts() if trained else None, vocab_size=16_384 if trained else None,
+                train_on=library_sources(CODE.values(), "*.py") if trained else None, vocab_size=16_384 if trained else None,
                 calibrate=calibrate, dtype=torch.float32,
             )  # fmt: skip
         return measured(out, which)
@@ -109,14 +94,20 @@ def result(pair: str, method: str, which: str, python: str | None) -> dict[str, 
 def methods_of(pair: str, python: str | None) -> list[str]:
     """What can be run on a pair."""
     with_donor = PAIRS[pair]
-    return ["untouched", *OURS, *(WITH_DONOR if with_donor else ()), *(RIVAL if with_donor and python else ())]
+    return [*OURS, *(WITH_DONOR if with_donor else ()), *(RIVAL if with_donor and python else ())]
+
+
+def show(method: str, figures: dict[str, float], untouched: dict[str, float]) -> None:
+    """Print one line of the table."""
+    cells = (f"{name} {value:.4f} ({value / untouched[name]:.3f}x)" for name, value in figures.items())
+    print(f"  {method:20} " + "   ".join(cells), flush=True)
 
 
 def main() -> None:
     """Run what is asked for and has no figure yet; print a table a pair."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pair", action="append", choices=PAIRS)
-    parser.add_argument("--method", action="append")
+    parser.add_argument("--method", action="append", choices=[*OURS, *WITH_DONOR, *RIVAL])
     parser.add_argument("--text", choices=("dev", "report"), default="report")
     parser.add_argument("--results", type=Path, default=Path("bench_quality.json"))
     parser.add_argument("--mergekit-python", help="Python of an environment with torch 2.13.0 and mergekit 0.1.5")
@@ -124,23 +115,26 @@ def main() -> None:
     known = json.loads(options.results.read_text()) if options.results.exists() else {}
     for pair in options.pair or PAIRS:
         print(f"\n{pair}, {options.text} texts, bits per byte (ratio to the untouched model)", flush=True)
-        untouched: dict[str, float] = {}
+        base = pair.split(" <- ")[0]
+        key = f"{base} | untouched | {options.text}"
+        if key not in known:
+            known[key] = measured(sample(base), options.text)
+            options.results.write_text(json.dumps(known, indent=1))
+        untouched = known[key]
+        show("untouched", untouched, untouched)
         for method in methods_of(pair, options.mergekit_python):
-            if method != "untouched" and options.method and method not in options.method:
+            if options.method and method not in options.method:
                 continue
             key = f"{pair} | {method} | {options.text}"
             if key not in known:
                 try:
-                    with contextlib.redirect_stderr(sys.stdout):
-                        known[key] = result(pair, method, options.text, options.mergekit_python)
+                    known[key] = result(pair, method, options.text, options.mergekit_python)
                 except (TokextError, subprocess.CalledProcessError) as error:
                     last = str(getattr(error, "stderr", "") or error).strip().splitlines()[-1]
                     print(f"  {method:20} failed: {last}", flush=True)
                     continue
                 options.results.write_text(json.dumps(known, indent=1))
-            untouched = untouched or known[key]
-            cells = (f"{name} {value:.4f} ({value / untouched[name]:.3f}x)" for name, value in known[key].items())
-            print(f"  {method:20} " + "   ".join(cells), flush=True)
+            show(method, known[key], untouched)
 
 
 if __name__ == "__main__":

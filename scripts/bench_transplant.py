@@ -4,7 +4,7 @@
     python scripts/bench_transplant.py                          # the headline job, both solvers on every target
     python scripts/bench_transplant.py --rival-sample 1024      # the same, mergekit on 1,024 targets and scaled
     python scripts/bench_transplant.py --grid --sample 512      # k in 8, 64, 256 x 1,000 and 11,145 targets
-    python scripts/bench_transplant.py --atoms 4000 --dim 1024 --targets 512 --k 64
+    python scripts/bench_transplant.py --anchors 4000 --targets 512         # another size
 
 The job has the size of GPT-2's tables under Llama-2's tokenizer: 20,855 anchors, 11,145 new ids, D = 1024. The rows are
 random with a decaying spectrum, a common mean and uneven norms, from --seed. Each solver runs in a process of its own;
@@ -107,9 +107,9 @@ def arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mergekit-python", help="Python that can import mergekit 0.1.5")
-    parser.add_argument("--anchors", "--atoms", type=int, default=20855)
+    parser.add_argument("--anchors", type=int, default=20855)
     parser.add_argument("--targets", type=int, default=11145)
-    parser.add_argument("--width", "--dim", type=int, default=1024)
+    parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--k", type=int, default=64)
     parser.add_argument("--batch", type=int, default=512, help="mergekit's --batch-size")
     parser.add_argument("--grid", action="store_true", help="k in 8, 64, 256 x 1,000 and --targets targets")

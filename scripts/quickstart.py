@@ -6,10 +6,10 @@ Text: the Python standard library's own sources. The modules measured on are not
 import json
 import random
 import sys
-import sysconfig
 from pathlib import Path
 
 import torch
+from library import library_source, library_sources
 from samples import sample
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -27,10 +27,7 @@ TOKENS_PER_STEP = 512
 
 def sources() -> tuple[list[str], list[str]]:
     """Sources to learn from, and excerpts of other modules to measure on."""
-    folder = Path(sysconfig.get_path("stdlib"))
-    paths = sorted(path for path in folder.rglob("*.py") if not {"test", "tests", "site-packages"} & set(path.parts))
-    learn = [path.read_text(encoding="utf-8", errors="replace") for path in paths if path.name not in HELD_OUT]
-    return learn, [(folder / name).read_text(encoding="utf-8")[:BYTES_MEASURED] for name in HELD_OUT]
+    return library_sources(HELD_OUT), [library_source(name)[:BYTES_MEASURED] for name in HELD_OUT]
 
 
 def measured(folder: Path, texts: list[str]):

@@ -44,8 +44,6 @@ def omp(
     if donor is None:
         raise RowMethodError("row method 'omp' needs the donor's matrix; choose a method that works without")
     new, base = problem.anchors.unbind(1)
-    if len(new) and int(new.max()) >= len(donor):
-        raise RowMethodError(f"anchor {int(new.max())} has no row among the donor's {len(donor)}")
     new, base = distinct(donor, new, base)
     place = donor.device if device is None else torch.device(device)
     solution = solve_omp(

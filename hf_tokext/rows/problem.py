@@ -59,12 +59,10 @@ class RowProblem:
             raise RowMethodError(f"anchors must be [A, 2], not {list(self.anchors.shape)}")
         if len(self.anchors) and int(self.anchors[:, 1].max()) >= len(self.base):
             raise RowMethodError("an anchor points past the base's matrix")
-        if self.donor is not None and count and int(self.wanted.max()) >= len(self.donor):
-            raise RowMethodError(f"new id {int(self.wanted.max())} has no row among the donor's {len(self.donor)}")
-        if self.donor is not None and len(self.anchors) and int(self.anchors[:, 0].max()) >= len(self.donor):
-            raise RowMethodError(
-                f"anchor {int(self.anchors[:, 0].max())} has no row among the donor's {len(self.donor)}"
-            )
+        if self.donor is not None:
+            for what, ids in (("new id", self.wanted), ("anchor", self.anchors[:, 0])):
+                if len(ids) and int(ids.max()) >= len(self.donor):
+                    raise RowMethodError(f"{what} {int(ids.max())} has no row among the donor's {len(self.donor)}")
 
 
 @dataclass(frozen=True, eq=False)
