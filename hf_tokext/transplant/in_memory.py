@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_tokext.errors import QuantizedCheckpointError, RowMethodError
+from hf_tokext.transplant.auto_tokenizer import keep_ids_when_saved
 from hf_tokext.transplant.direction import head_direction
 from hf_tokext.transplant.identifiers import new_generation_config, update_config
 from hf_tokext.transplant.method import choose_method
@@ -85,7 +86,7 @@ def transplant_tokenizer(
     if model.can_generate():
         model.generation_config = generation
     report = Report.of(plan, residual, tied=found.tied, calibrated=options.direction is not None or bool(found.biases))
-    return model, copy.deepcopy(donor), report
+    return model, keep_ids_when_saved(copy.deepcopy(donor), model.config), report
 
 
 def model_tables(model: PreTrainedModel, found: VocabularyTensors) -> Tables:

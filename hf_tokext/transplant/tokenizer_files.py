@@ -13,6 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hf_tokext.errors import VocabularyError
+from hf_tokext.transplant.auto_tokenizer import keep_ids_in_folder
 from hf_tokext.vocabulary.pieces import TOKENIZER_FILE, Vocabulary
 
 CONFIG_FILE = "tokenizer_config.json"
@@ -79,7 +80,7 @@ def write_tokenizer(
         base: the base's folder, whose chat template is kept if the donor has none and knows all its markers.
         base_vocabulary: the base's vocabulary.
         target: the donor's vocabulary.
-        folder: where to write.
+        folder: where to write; its config.json is there already, since AutoTokenizer goes by it.
 
     Returns:
         Warnings.
@@ -98,6 +99,7 @@ def write_tokenizer(
     if not templates and not config.get("chat_template"):
         warnings += _keep_base_template(base, base_vocabulary, target, folder)
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
+    keep_ids_in_folder(folder)
     return warnings
 
 

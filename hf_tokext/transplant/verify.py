@@ -10,20 +10,11 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
 from hf_tokext.errors import VerificationError
+from hf_tokext.transplant.auto_tokenizer import PROBES, first_difference
 from hf_tokext.transplant.direction import DEFAULT_TEXTS, window_of
 from hf_tokext.transplant.plan import Plan
 from hf_tokext.vocabulary.pieces import TOKENIZER_FILE
 
-# Every kind of thing that tokenizers of different rules cut differently.
-PROBES = (
-    *DEFAULT_TEXTS,
-    "",
-    " ",
-    "  two  spaces \t tab\r\n\r\n  indented\n",
-    "1234567890 3.14159 1,000,000 0x1F 2026-11-23",
-    "don't WE'LL it's I've e\u0301 \ufb01 \u200b\ufeff \U0001f642\U0001f468\u200d\U0001f469",
-    "\u0627\u0644\u0633\u0644\u0627\u0645 \u05e9\u05dc\u05d5\u05dd \u0939\u093f\u0928\u094d\u0926\u0940 \ud55c\uad6d\uc5b4",
-)
 QUIET_MASS = 1e-4
 
 
@@ -57,23 +48,13 @@ def verify_checkpoint(
 
 def _prove_tokenizer(folder: Path, donor: Path, corpus: Sequence[str]) -> str:
     loaded = AutoTokenizer.from_pretrained(folder)
-    own = Tokenizer.from_file(str(donor / TOKENIZER_FILE))
-    own.no_truncation()
-    own.no_padding()
-    for text in corpus:
-        ids, expected = (
-            loaded(text, add_special_tokens=False)["input_ids"],
-            own.encode(text, add_special_tokens=False).ids,
+    difference = first_difference(loaded, Tokenizer.from_file(str(donor / TOKENIZER_FILE)), corpus)
+    if difference is not None:
+        raise VerificationError(
+            f"AutoTokenizer gives other ids than the donor's tokenizer.json from token {difference[0]} of "
+            f"{difference[1][:40]!r}: it loaded {type(loaded).__name__}, which transformers builds by its own rules; "
+            "the output was not kept, please report this"
         )
-        if ids != expected:
-            at = next(
-                (i for i, (a, b) in enumerate(zip(ids, expected, strict=False)) if a != b), min(len(ids), len(expected))
-            )
-            raise VerificationError(
-                f"AutoTokenizer gives other ids than the donor's tokenizer.json from token {at} of {text[:40]!r}: it "
-                f"loaded {type(loaded).__name__}, which transformers builds by its own rules for this model_type. "
-                "Choose a donor of the same tokenizer family as the base, or train one with the base's pipeline"
-            )
     return f"AutoTokenizer ({type(loaded).__name__}) gives the donor's own ids on {len(corpus)} texts"
 
 

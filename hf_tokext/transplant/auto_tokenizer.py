@@ -1,0 +1,105 @@
+"""What AutoTokenizer makes of a tokenizer beside a config, and how to make it take tokenizer.json as it stands."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, TokenizersBackend
+
+from hf_tokext.transplant.direction import DEFAULT_TEXTS
+
+CODE_FILE = "hf_tokext_auto.py"
+CODE = '''"""Written by hf_tokext: names the class that reads tokenizer.json as it stands."""
+
+from transformers import TokenizersBackend
+
+
+class TransplantedTokenizer(TokenizersBackend):
+    """The tokenizer of tokenizer.json, whatever model it is used with."""
+'''
+# With an entry here transformers takes the class that tokenizer_config.json declares; without, it rebuilds the
+# tokenizers of some model types (qwen2, qwen3_5, siglip2 ...) by their own rules, and the ids differ silently. The code
+# is only ever run for users who set trust_remote_code, and does the same.
+AUTO_MAP = {"AutoTokenizer": ["hf_tokext_auto.TransplantedTokenizer", None]}
+
+# Every kind of thing that tokenizers of different rules cut differently.
+PROBES = (
+    *DEFAULT_TEXTS,
+    "",
+    " ",
+    "  two  spaces \t tab\r\n\r\n  indented\n",
+    "1234567890 3.14159 1,000,000 0x1F 2026-11-23",
+    "don't WE'LL it's I've e\u0301 \ufb01 \u200b\ufeff \U0001f642\U0001f468\u200d\U0001f469",
+    "\u0627\u0644\u0633\u0644\u0627\u0645 \u05e9\u05dc\u05d5\u05dd \u0939\u093f\u0928\u094d\u0926\u0940 \ud55c\uad6d\uc5b4",
+)
+
+
+class TransplantedTokenizer(TokenizersBackend):
+    """A tokenizer whose saved folder AutoTokenizer reads as it stands, beside any config."""
+
+    def _save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
+        written = super()._save_pretrained(save_directory, *args, **kwargs)
+        (Path(save_directory) / CODE_FILE).write_text(CODE, encoding="utf-8")
+        return written
+
+
+def first_difference(
+    loaded: PreTrainedTokenizerBase, own: Tokenizer, corpus: Sequence[str] = PROBES
+) -> tuple[int, str] | None:
+    """Find where a tokenizer gives other ids than its own tokenizer.json.
+
+    Args:
+        loaded: what AutoTokenizer gave.
+        own: the tokenizer of the file; its truncation and padding are not looked at.
+        corpus: texts to try.
+
+    Returns:
+        Position of the first id that differs and the text, or None where all ids are equal.
+    """
+    plain = Tokenizer.from_str(own.to_str())
+    plain.no_truncation()
+    plain.no_padding()
+    for text in corpus:
+        ids = loaded(text, add_special_tokens=False)["input_ids"]
+        expected = plain.encode(text, add_special_tokens=False).ids
+        if ids != expected:
+            places = [i for i, (a, b) in enumerate(zip(ids, expected, strict=False)) if a != b]
+            return (places or [min(len(ids), len(expected))])[0], text
+    return None
+
+
+def keep_ids_in_folder(folder: Path) -> None:
+    """See to it that AutoTokenizer reads a finished folder's tokenizer.json as it stands.
+
+    Args:
+        folder: with config.json, tokenizer.json and tokenizer_config.json; the last gets an `auto_map` and code is
+            written beside it, where without them transformers would give other ids.
+    """
+    if first_difference(AutoTokenizer.from_pretrained(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))):
+        path = folder / "tokenizer_config.json"
+        config = json.loads(path.read_text(encoding="utf-8")) | {"auto_map": AUTO_MAP}
+        path.write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
+        (folder / CODE_FILE).write_text(CODE, encoding="utf-8")
+
+
+def keep_ids_when_saved(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> PreTrainedTokenizerBase:
+    """See to it that AutoTokenizer will read a tokenizer as it is when it is saved beside a config.
+
+    Args:
+        tokenizer: a tokenizer backed by `tokenizers`.
+        config: config of the model that it will be used with.
+
+    Returns:
+        The same tokenizer, or a `TransplantedTokenizer` of equal ids where transformers would rebuild it.
+    """
+    own = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
+    with TemporaryDirectory() as scratch:
+        config.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        if first_difference(AutoTokenizer.from_pretrained(scratch), own) is None:
+            return tokenizer
+    kept = {name: value for name, value in tokenizer.init_kwargs.items() if name not in ("tokenizer_file", "auto_map")}
+    return TransplantedTokenizer(**kept | {"tokenizer_object": own, "auto_map": AUTO_MAP})
