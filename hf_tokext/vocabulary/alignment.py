@@ -68,7 +68,8 @@ def align(target: Vocabulary, base: Vocabulary) -> Alignment:
         unreachable=frozenset() if identical else unreachable,
         collisions=collisions,
         identical=identical,
-        warnings=() if identical else tuple(_differences(target, base, collisions)),
+        # the same ids may still be reached by other rules: lower-casing, digits in threes
+        warnings=() if target.spec == base.spec else tuple(_differences(target, base, () if identical else collisions)),
     )
 
 
