@@ -1,0 +1,142 @@
+import pytest
+import torch
+
+from hf_tokext.rows import RowProblem, Rows, row_method
+from hf_tokext.rows import registry as house
+from hf_tokext.transplant.plan import make_plan
+from hf_tokext.transplant.tables import MADE_SHIFT, QUIET_SHIFT, TableOptions, Tables, new_tables
+from hf_tokext.vocabulary.pieces import read_vocabulary
+from tests.handmade import bpe
+
+BASE = read_vocabulary(bpe(["a", "b", "c"], eos_token="</s>"))
+TARGET = read_vocabulary(bpe(["c", "a", "b", "ab", "bc"], merges=[("a", "b")], eos_token="</s>"))
+PLAN = make_plan(BASE, TARGET, base_rows=6, rows=7)  # 0 role, 1 2 3 anchors, 4 ab made, 5 bc and 6 padding quiet
+COPIED = {0: 0, 1: 3, 2: 1, 3: 2}
+MADE, QUIET = 4, [5, 6]
+DIRECTION = torch.tensor([0.5, -0.25])
+ROWS = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, -6.0], [7.0, 8.0], [900.0, 900.0], [-900.0, -900.0]])
+MEAN = torch.tensor([4.0, 2.0])  # of the four ids that have tokens; the two rows of padding do not count
+HEAD = torch.tensor([[0.5, 1.0], [2.0, -4.0], [6.0, 8.0], [-0.5, 3.0], [70.0, 70.0], [70.0, 70.0]])
+HEAD_MEAN = torch.tensor([2.0, 2.0])
+
+
+def made(tables, plan=PLAN, **options):
+    return new_tables(plan, tables, TableOptions(**options))
+
+
+def test_the_plan_is_as_the_numbers_below_expect():
+    assert (PLAN.copied, PLAN.spelled, PLAN.quiet) == (COPIED, {MADE: (1, 2)}, QUIET)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("direction", [None, DIRECTION])
+def test_copied_rows_are_bit_equal_and_the_base_is_left_alone(dtype, direction):
+    noise = torch.randn(6, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    base = Tables(noise.to(dtype), noise.flip(0).to(dtype), {"bias": noise[:, 0].to(dtype)})
+    before = [base.input.clone(), base.output.clone(), base.biases["bias"].clone()]
+    found, _ = made(base, direction=direction)
+    parts = list(zip((base.input, base.output, base.biases["bias"]), before, strict=True))
+    for new, (old, kept) in zip((found.input, found.output, found.biases["bias"]), parts, strict=True):
+        assert new.dtype == dtype and len(new) == 7 and torch.equal(old, kept)
+        assert torch.equal(new[list(COPIED)], old[list(COPIED.values())])
+
+
+def test_tied_made_rows_are_the_mean_of_their_pieces_shifted_and_quiet_rows_the_mean_shifted_far():
+    found, residual = made(Tables(ROWS), direction=DIRECTION)
+    assert (MADE_SHIFT, QUIET_SHIFT) == (-3.0, -30.0)
+    assert torch.equal(found.input[MADE], torch.tensor([4.0 - 1.5, -1.0 + 0.75]))
+    assert torch.equal(found.input[QUIET], torch.tensor([[4.0 - 15.0, 2.0 + 7.5]] * 2))
+    assert found.output is None and residual == {}
+
+
+def test_untied_the_head_is_shifted_and_the_input_is_not():
+    found, _ = made(Tables(ROWS, HEAD), direction=DIRECTION)
+    assert torch.equal(found.input[MADE], torch.tensor([4.0, -1.0]))
+    assert torch.equal(found.input[QUIET], MEAN.expand(2, 2))
+    assert torch.equal(found.output[MADE], torch.tensor([4.0 - 1.5, 2.0 + 0.75]))
+    assert torch.equal(found.output[QUIET], (HEAD_MEAN - 30.0 * DIRECTION).expand(2, 2))
+
+
+def test_without_a_direction_nothing_is_shifted():
+    found, _ = made(Tables(ROWS, HEAD))
+    assert torch.equal(found.input[[MADE, *QUIET]], torch.stack([torch.tensor([4.0, -1.0]), MEAN, MEAN]))
+    assert torch.equal(found.output[[MADE, *QUIET]], torch.stack([torch.tensor([4.0, 2.0]), HEAD_MEAN, HEAD_MEAN]))
+
+
+def test_a_model_without_a_head_is_not_shifted():
+    found, _ = made(Tables(ROWS, has_head=False), direction=DIRECTION)
+    assert torch.equal(found.input[[MADE, 5]], torch.stack([torch.tensor([4.0, -1.0]), MEAN]))
+    assert not found.has_head
+
+
+@pytest.mark.parametrize("shape", [(6,), (1, 6)])
+def test_where_there_is_a_bias_it_takes_the_whole_shift_and_the_rows_none(shape):
+    bias = torch.tensor([1.0, 0.5, -2.5, 3.0, 99.0, -99.0]).reshape(shape)
+    found, _ = made(Tables(ROWS, HEAD, {"lm_head.bias": bias}), direction=DIRECTION)
+    expected = torch.tensor([1.0, 3.0, 0.5, -2.5, -1.0 - 3.0, -2.5 - 30.0, -2.5 - 30.0])
+    assert torch.equal(found.biases["lm_head.bias"], expected.reshape(*shape[:-1], 7))
+    assert torch.equal(found.output[[MADE, 5]], torch.stack([torch.tensor([4.0, 2.0]), HEAD_MEAN]))
+    assert torch.equal(found.input[MADE], torch.tensor([4.0, -1.0]))
+
+
+def test_ids_that_the_base_cannot_spell_get_the_mean():
+    target = read_vocabulary(bpe(["a", "d"], special=("<|odd|>",)))
+    found, _ = made(Tables(ROWS), make_plan(BASE, target, base_rows=6))
+    assert torch.equal(found.input, torch.stack([MEAN, ROWS[1], MEAN]))
+
+
+def test_an_override_of_several_pieces_is_composed_whatever_the_method():
+    plan = make_plan(BASE, TARGET, base_rows=6, method="zero", overrides={"b": "cca", "c": "b"})
+    found, _ = made(Tables(ROWS), plan)
+    assert torch.allclose(found.input[3], (2 * ROWS[3] + ROWS[1]) / 3)
+    assert torch.equal(found.input[1], ROWS[2])
+    assert not found.input[MADE].any()
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Problems that a row method of two options is given, with the options."""
+    calls: list[tuple[RowProblem, dict]] = []
+
+    def method(problem, **options):
+        calls.append((problem, options))
+        count = len(problem.wanted)
+        return Rows(torch.zeros(count, 2), torch.full((count,), len(calls) / 4))
+
+    monkeypatch.setitem(house._METHODS, "watched", house.RowMethod("watched", method, ("donor",)))
+    assert row_method("watched").function is method
+    return calls
+
+
+def donor(rows, untied=True):
+    values = torch.arange(2.0 * rows).reshape(rows, 2).half()
+    return Tables(values, values + 100 if untied else None)
+
+
+@pytest.mark.parametrize("untied", [True, False])
+def test_a_method_sees_each_matrix_with_its_own_side_and_the_donors_of_that_side(seen, untied):
+    plan = make_plan(BASE, TARGET, base_rows=6, method="watched", overrides={"c": "a"})
+    given = donor(6, untied)
+    _, residual = made(Tables(ROWS.half(), HEAD.half()), plan, donor=given, method_options={"k": 3}, seed=5)
+    (first, options), (second, _) = seen
+    assert (first.side, second.side, options) == ("input", "output", {"k": 3})
+    assert torch.equal(first.base, ROWS.half().float()) and torch.equal(second.base, HEAD.half().float())
+    assert torch.equal(first.donor, given.input.float())
+    assert torch.equal(second.donor, (given.output if untied else given.input).float())
+    assert first.anchors.tolist() == [[2, 1], [3, 2]]  # neither roles nor overrides are pairs of equal bytes
+    assert first.anchor_pieces == [b"a", b"b"]
+    assert (first.wanted.tolist(), first.pieces, first.spellings, first.seed) == ([MADE], [b"ab"], [(1, 2)], 5)
+    assert residual == {MADE: 0.25}  # of the input
+
+
+def test_one_matrix_for_both_is_one_problem(seen):
+    plan = make_plan(BASE, TARGET, base_rows=6, method="watched")
+    made(Tables(ROWS), plan, donor=donor(6))
+    assert [problem.side for problem, _ in seen] == ["tied"]
+
+
+def test_nothing_to_make_runs_no_method(seen):
+    plan = make_plan(BASE, BASE, base_rows=6, method="watched")
+    found, residual = made(Tables(ROWS, HEAD), plan, direction=DIRECTION)
+    assert seen == [] and residual == {}
+    assert torch.equal(found.input, ROWS) and torch.equal(found.output, HEAD)
