@@ -8,6 +8,10 @@ from transformers import GenerationConfig, PreTrainedConfig
 from hf_tokext.transplant.plan import Plan
 from hf_tokext.transplant.vocabulary_twin import set_vocabulary_size, vocabulary_size_keys
 
+SUFFIXES = ("_token_id", "_token_index")
+# What a model of text can be without; a marker of images or audio is compared with every input, so it must be a number.
+OPTIONAL = ("bos", "eos", "pad", "unk", "sep", "cls", "mask", "decoder_start", "forced_bos", "forced_eos")
+
 
 def update_config(config: PreTrainedConfig, plan: Plan, generation: GenerationConfig | None) -> None:
     """Put the new vocabulary's size and ids into a config and its nested ones, in place.
@@ -20,8 +24,11 @@ def update_config(config: PreTrainedConfig, plan: Plan, generation: GenerationCo
     set_vocabulary_size(config, plan.rows)
     ends = _ends(plan, config, generation)
     for part in {id(part): part for part in (config, config.get_text_config())}.values():
-        for name in [name for name in vars(part) if name.endswith("_token_id")]:
-            setattr(part, name, _translated(plan, name, getattr(part, name), ends))
+        for name in [name for name in vars(part) if name.endswith(SUFFIXES)]:
+            new = _translated(plan, name, getattr(part, name), ends)
+            if new is None and getattr(part, name) is not None and name.rpartition("_token")[0] not in OPTIONAL:
+                new = plan.rows  # past the table: no text has it, where the old id would be an ordinary token's
+            setattr(part, name, new)
 
 
 def updated_json(config_json: dict[str, Any], config: PreTrainedConfig, plan: Plan) -> dict[str, Any]:
@@ -46,7 +53,7 @@ def updated_json(config_json: dict[str, Any], config: PreTrainedConfig, plan: Pl
         (new, config),
         *((v, text) for v in new.values() if isinstance(v, dict) and "vocab_size" in v),
     ):
-        for name in [name for name in section if name.endswith("_token_id")]:
+        for name in [name for name in section if name.endswith(SUFFIXES)]:
             section[name] = getattr(part, name, None)
         if "eos_token_id" not in section and "vocab_size" in section:
             section["eos_token_id"] = part.eos_token_id  # a class default would be the base's
@@ -90,7 +97,7 @@ def _ends(plan: Plan, config: PreTrainedConfig, generation: GenerationConfig | N
 def _translated(plan: Plan, name: str, value: Any, ends: list[int]) -> Any:
     if name == "eos_token_id":
         return ends[0] if len(ends) == 1 else ends or None
-    attribute = name.removesuffix("_id")
+    attribute = name.removesuffix("_id").removesuffix("_index")
     if value is not None and attribute in plan.target.named:
         return plan.target.named[attribute]
     if isinstance(value, list | tuple):
