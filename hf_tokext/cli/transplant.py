@@ -29,7 +29,7 @@ def transplant(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; default: as stored.")] = None,
     max_memory: Annotated[str | None, typer.Option(help="Work space of the row method, such as 2G.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing checkpoint folder.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Print the plan; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Print the plan and its cost; write nothing.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
     """Put the tokenizer of DONOR (or one trained on your text) on BASE and write a standard checkpoint to OUT."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from hf_tokext.errors import MissingExtraError
 from hf_tokext.measure.plots import plot_sources
+from hf_tokext.transplant.cost import Cost
 from hf_tokext.transplant.plan import Plan
 
 REPORT_JSON = "hf_tokext_report.json"
@@ -42,6 +43,7 @@ class Report:
         warnings: what a user should know.
         text: bytes, and tokens before and after, of the user's text; empty without one.
         verification: what was proved of the finished folder; empty for objects.
+        cost: what the transplant would cost, after a dry run; None otherwise.
     """
 
     method: str
@@ -55,6 +57,7 @@ class Report:
     warnings: list[str]
     text: dict[str, Any] = field(default_factory=dict)
     verification: dict[str, Any] = field(default_factory=dict)
+    cost: Cost | None = None
 
     @classmethod
     def of(cls, plan: Plan, residuals: dict[int, float], *, tied: bool, calibrated: bool, **more: Any) -> "Report":
@@ -90,6 +93,8 @@ class Report:
             before, after, size = self.text["tokens_before"], self.text["tokens_after"], self.text["bytes"]
             lines += ["", f"On your text ({size:,} bytes): {before:,} tokens before, {after:,} after "
                       f"({before / size:.3f} -> {after / size:.3f} tokens per byte, {after / before - 1:+.1%})."]  # fmt: skip
+        if self.cost:
+            lines += ["", "What it will cost:", *(f"* {line}" for line in self.cost.lines())]
         if self.warnings:
             lines += ["", "Warnings:", *(f"* {warning}" for warning in self.warnings)]
         if self.verification:

@@ -13,7 +13,9 @@ from torch import Tensor
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
 from hf_tokext.errors import RowMethodError, UnsupportedModelError
+from hf_tokext.rows import row_method
 from hf_tokext.transplant.checkpoint import Checkpoint, open_checkpoint
+from hf_tokext.transplant.cost import estimate_cost
 from hf_tokext.transplant.direction import head_direction
 from hf_tokext.transplant.folder import output_folder, refuse_overlap
 from hf_tokext.transplant.identifiers import new_generation_config, update_config, updated_json
@@ -75,7 +77,8 @@ def transplant_checkpoint(
         dtype: what all float tensors become; None keeps every dtype.
         max_memory: bytes of work space that a row method may take.
         overwrite: replace an existing checkpoint folder.
-        dry_run: stop after the plan; nothing is written and no weights are read.
+        dry_run: stop after the plan and its cost; nothing is written, and no weights are read except to compare two
+            stored copies of one matrix.
         seed: seed of everything random.
         progress: takes (stage, done, total).
         **hub: revision, token, cache_dir, for Hub ids.
@@ -97,25 +100,38 @@ def transplant_checkpoint(
             found = vocabulary_tensors(checkpoint)
             old, new = read_vocabulary(base_folder), read_vocabulary(donor_folder)
             chosen = choose_method(method)
-            donor_tables = _donor_tables(chosen, match_rows, donor, len(new), hub)
-            rows = len(donor_tables.input) if match_rows and donor_tables else None
+            needs_donor = "donor" in row_method(chosen).needs
+            weights = _donor_weights(chosen, donor, len(new), hub) if needs_donor or match_rows else None
             plan = make_plan(
                 old,
                 new,
                 base_rows=found.rows,
                 method=chosen,
                 overrides=overrides,
-                rows=rows,
+                rows=weights[1].rows if match_rows and weights else None,
                 multiple=pad_to_multiple_of,
             )
             donor_tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(donor_folder)
             counts = _token_counts(base_tokenizer, donor_tokenizer, texts)
+            runs_base = calibrate and _moves(plan)
+            cost = estimate_cost(
+                plan,
+                checkpoint,
+                found,
+                donor=weights if needs_donor else None,
+                dtype=dtype,
+                calibrates=runs_base,
+                calibration_dtype=_calibration_dtype(),
+                tokenizer_folder=donor_folder,
+                method_options=method_options,
+                max_memory=max_memory,
+            )
             if dry_run:
-                return Report.of(plan, {}, tied=found.tied, calibrated=calibrate, text=counts)
-            with output_folder(output_dir, overwrite=overwrite, needed=checkpoint.total_bytes) as folder:
+                return Report.of(plan, {}, tied=found.tied, calibrated=calibrate, text=counts, cost=cost)
+            with output_folder(output_dir, overwrite=overwrite, needed=cost.disk) as folder:
                 options = TableOptions(
-                    donor=donor_tables,
-                    direction=_direction(checkpoint, base_tokenizer, texts) if calibrate and _moves(plan) else None,
+                    donor=_tables(*weights) if weights and needs_donor else None,
+                    direction=_direction(checkpoint, base_tokenizer, texts) if runs_base else None,
                     word_vectors=word_vectors_for(chosen, donor_tokenizer, texts, seed),
                     method_options=method_options or {},
                     seed=seed,
@@ -155,18 +171,15 @@ def _donor(
     return train_tokenizer(base_tokenizer, train_on or (), vocab_size)
 
 
-def _donor_tables(method: str, match_rows: bool, donor: Any, ids: int, hub: dict[str, Any]) -> Tables | None:
-    from hf_tokext.rows import row_method
-
-    if "donor" not in row_method(method).needs and not match_rows:
-        return None
+def _donor_weights(method: str, donor: Any, ids: int, hub: dict[str, Any]) -> tuple[Checkpoint, VocabularyTensors]:
+    """Where the donor's tables lie; nothing but headers is read."""
     if not isinstance(donor, str | Path):
         raise RowMethodError(f"row method {method!r} or --match-rows needs a donor checkpoint with weights")
     checkpoint = open_checkpoint(donor, **hub)
-    tables = _tables(checkpoint, vocabulary_tensors(checkpoint))
-    if len(tables.input) < ids:
-        raise RowMethodError(f"{donor} has {len(tables.input)} rows but its tokenizer {ids} ids")
-    return tables
+    found = vocabulary_tensors(checkpoint)
+    if found.rows < ids:
+        raise RowMethodError(f"{donor} has {found.rows} rows but its tokenizer {ids} ids")
+    return checkpoint, found
 
 
 def _tables(checkpoint: Checkpoint, found: VocabularyTensors) -> Tables:
@@ -185,7 +198,7 @@ def _direction(
     model_class = getattr(transformers, checkpoint.architecture)
     try:
         model = model_class.from_pretrained(
-            checkpoint.path, use_safetensors=True, device_map="auto", dtype=_calibration_dtype()
+            checkpoint.path, use_safetensors=True, device_map="auto", dtype=_calibration_dtype() or "auto"
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UnsupportedModelError(
@@ -194,9 +207,9 @@ def _direction(
     return head_direction(model, tokenizer, texts)
 
 
-def _calibration_dtype() -> torch.dtype | str:
-    """As stored on an accelerator; float32 on a CPU, where halves are many times slower."""
-    return "auto" if torch.accelerator.is_available() else torch.float32
+def _calibration_dtype() -> torch.dtype | None:
+    """None, as stored, on an accelerator; float32 on a CPU, where halves are many times slower."""
+    return None if torch.accelerator.is_available() else torch.float32
 
 
 def _write(
