@@ -1,9 +1,12 @@
 """Token ids in config and generation config, translated to the new vocabulary."""
 
 import copy
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from transformers import GenerationConfig, PreTrainedConfig
+from transformers.utils import GENERATION_CONFIG_NAME
 
 from hf_tokext.transplant.plan import Plan
 from hf_tokext.transplant.vocabulary_twin import set_vocabulary_size, vocabulary_size_keys
@@ -81,7 +84,14 @@ def new_generation_config(
     for stale in ("begin_suppress_tokens", "bad_words_ids", "forced_decoder_ids", "sequence_bias"):
         if getattr(new, stale, None) is not None:  # ids of the old vocabulary
             setattr(new, stale, None)
-    return new
+    return _as_loaded(new)
+
+
+def _as_loaded(generation: GenerationConfig) -> GenerationConfig:
+    # many published ones set a temperature without sampling, which transformers saves only unchanged since loading
+    with TemporaryDirectory() as scratch:
+        generation.to_json_file(Path(scratch) / GENERATION_CONFIG_NAME)
+        return GenerationConfig.from_pretrained(scratch)
 
 
 def _ends(plan: Plan, config: PreTrainedConfig, generation: GenerationConfig | None) -> list[int]:

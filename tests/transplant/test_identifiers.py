@@ -1,4 +1,5 @@
 import copy
+import json
 
 import pytest
 from transformers import Gemma3Config, GenerationConfig, LlamaConfig, Qwen2VLConfig, T5Config
@@ -141,3 +142,11 @@ def test_nothing_quiet_suppresses_nothing():
     same = make_plan(OLD, OLD, base_rows=7)
     new = new_generation_config(llama(), same, GenerationConfig(eos_token_id=[2, 3], suppress_tokens=[1]))
     assert new.suppress_tokens is None and new.eos_token_id == [2, 3]
+
+
+def test_settings_that_transformers_would_not_save_changed_can_be_saved(tmp_path):
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": 2, "temperature": 0.6, "top_p": 0.9}')
+    new = new_generation_config(llama(), PLAN, GenerationConfig.from_pretrained(tmp_path))
+    new.save_pretrained(tmp_path / "out")
+    saved = json.loads((tmp_path / "out" / "generation_config.json").read_text())
+    assert (saved["eos_token_id"], saved["temperature"], saved["top_p"]) == (1, 0.6, 0.9)
