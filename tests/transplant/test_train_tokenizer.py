@@ -54,8 +54,16 @@ def test_it_has_as_many_ids_as_asked_and_learns_from_the_text():
     assert "Ġrivers" in NEW.get_vocab() and "Ġthe" not in NEW.get_vocab()
 
 
-def test_all_256_bytes_have_a_token_though_the_text_lacks_them():
-    vocabulary = read_vocabulary(NEW)
+def normalized_to_bytes():
+    """The same alphabet, made by a normalizer instead of the pre-tokenizer."""
+    core = decorated().backend_tokenizer
+    core.normalizer, core.pre_tokenizer = normalizers.ByteLevel(), pre_tokenizers.Split("Ġ", "merged_with_next")
+    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>")
+
+
+@pytest.mark.parametrize("old", [OLD, normalized_to_bytes()], ids=["pre-tokenizer", "normalizer"])
+def test_all_256_bytes_have_a_token_though_the_text_lacks_them(old):
+    vocabulary = read_vocabulary(train_tokenizer(old, [OTHER], 280))
     assert {vocabulary.piece(i) for i in vocabulary.ids if len(vocabulary.piece(i)) == 1} == {
         bytes([byte]) for byte in range(256)
     }
