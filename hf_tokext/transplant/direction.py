@@ -51,7 +51,7 @@ def head_direction(
     device = next(model.parameters()).device
     try:
         left, window = LIMIT, window_of(model)
-        for text in texts or DEFAULT_TEXTS:
+        for text in [text for text in texts or () if text.strip()] or DEFAULT_TEXTS:
             ids = tokenizer(text[: 8 * LIMIT])["input_ids"][:left]
             for start in range(0, len(ids), window):
                 cut = torch.tensor([ids[start : start + window]], device=device)
@@ -63,6 +63,8 @@ def head_direction(
     finally:
         hook.remove()
         model.train(was_training)
+    if not caught:
+        return None
     states = torch.cat([part.reshape(-1, part.shape[-1]) for part in caught]).double()
     moments = states.T @ states / len(states)
     ridge = STRENGTH * moments.diagonal().mean() * torch.eye(len(moments), dtype=torch.float64)

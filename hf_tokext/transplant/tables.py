@@ -90,6 +90,9 @@ def _new_matrix(
     floats = base.float()
     mean = floats[plan.base.ids].mean(0)
     new = mean.to(base.dtype).repeat(plan.rows, 1)
+    if direction is not None:
+        new[plan.made] = (mean + MADE_SHIFT * direction).to(base.dtype)
+        new[plan.quiet] = (mean + QUIET_SHIFT * direction).to(base.dtype)
     if plan.copied:
         new[list(plan.copied)] = base[list(plan.copied.values())]
     residual: dict[int, float] = {}
@@ -101,7 +104,7 @@ def _new_matrix(
             continue
         anchors = [pair for pair in sorted(plan.copied.items()) if plan.source[pair[0]] == "anchor"]
         problem = RowProblem(
-            base=floats,
+            base=floats[: len(plan.base)],  # padding says nothing of what a row is like
             wanted=torch.tensor(wanted),
             anchors=torch.tensor(anchors, dtype=torch.int64).reshape(-1, 2),
             pieces=[plan.target.piece(i) for i in wanted],
@@ -121,8 +124,6 @@ def _new_matrix(
         new[wanted] = values.to(base.dtype)
         if rows.residual is not None:
             residual |= dict(zip(wanted, rows.residual.tolist(), strict=True))
-    if direction is not None and plan.quiet:
-        new[plan.quiet] = (mean + QUIET_SHIFT * direction).to(base.dtype)
     return new, residual
 
 

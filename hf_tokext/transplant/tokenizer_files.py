@@ -108,8 +108,9 @@ def _keep_base_template(base: Path, old: Vocabulary, new: Vocabulary, folder: Pa
     template = path.read_text(encoding="utf-8") if path.is_file() else _json(base / CONFIG_FILE).get("chat_template")
     if not isinstance(template, str):
         return []
-    markers = [text for text in old.special.values() if text in template]
-    missing = sorted(set(markers) - set(new.special.values()) - set(new.id_of_text))
+    # an added token of blanks only (Gemma's runs of newlines) is no marker
+    markers = {text for text in (*old.special.values(), *old.id_of_text) if text.strip() and text in template}
+    missing = sorted(markers - set(new.special.values()) - set(new.id_of_text))
     if missing:
         return [f"the chat template is gone: the new tokenizer lacks its markers {', '.join(missing)}"]
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")

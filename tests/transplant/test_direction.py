@@ -93,6 +93,11 @@ def test_a_few_thousand_tokens_in_windows_and_then_an_end():
     assert sum(length for length, _ in calls) == min(LIMIT, sum(len(TOKENIZER(t)["input_ids"]) for t in DEFAULT_TEXTS))
 
 
+def test_texts_of_blanks_only_are_as_none():
+    model = common()
+    assert torch.equal(head_direction(model, TOKENIZER, ["", " \n"]), head_direction(model, TOKENIZER))
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_the_model_is_left_as_it_was_even_after_an_error(training):
     model = common().train(training)

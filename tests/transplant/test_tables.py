@@ -83,6 +83,15 @@ def test_ids_that_the_base_cannot_spell_get_the_mean():
     target = read_vocabulary(bpe(["a", "d"], special=("<|odd|>",)))
     found, _ = made(Tables(ROWS), make_plan(BASE, target, base_rows=6))
     assert torch.equal(found.input, torch.stack([MEAN, ROWS[1], MEAN]))
+    found, _ = made(Tables(ROWS), make_plan(BASE, target, base_rows=6), direction=DIRECTION)
+    lowered = MEAN - 3.0 * DIRECTION
+    assert torch.equal(found.input, torch.stack([lowered, ROWS[1], lowered]))
+
+
+@pytest.mark.parametrize("method", ["mean", "normal"])
+def test_padding_does_not_count_for_a_method(method):
+    found, _ = made(Tables(ROWS), make_plan(BASE, TARGET, base_rows=6, method=method))
+    assert torch.allclose(found.input[MADE], MEAN, atol=1e-3)
 
 
 def test_an_override_of_several_pieces_is_composed_whatever_the_method():
@@ -120,7 +129,7 @@ def test_a_method_sees_each_matrix_with_its_own_side_and_the_donors_of_that_side
     _, residual = made(Tables(ROWS.half(), HEAD.half()), plan, donor=given, method_options={"k": 3}, seed=5)
     (first, options), (second, _) = seen
     assert (first.side, second.side, options) == ("input", "output", {"k": 3})
-    assert torch.equal(first.base, ROWS.half().float()) and torch.equal(second.base, HEAD.half().float())
+    assert torch.equal(first.base, ROWS[:4].half().float()) and torch.equal(second.base, HEAD[:4].half().float())
     assert torch.equal(first.donor, given.input.float())
     assert torch.equal(second.donor, (given.output if untied else given.input).float())
     assert first.anchors.tolist() == [[2, 1], [3, 2]]  # neither roles nor overrides are pairs of equal bytes

@@ -162,3 +162,10 @@ def test_a_chat_template_whose_marker_is_gone_goes_and_that_is_said(tmp_path, wr
         assert warnings == [f"the chat template is gone: the new tokenizer lacks its markers {missing}"]
         assert not (out / "chat_template.jinja").exists()
         assert AutoTokenizer.from_pretrained(out).chat_template is None
+
+
+def test_markers_that_are_not_special_count_and_runs_of_blanks_do_not(tmp_path, written):
+    base = folder_of(tmp_path / "base", with_markers("<think>", "\n\n\n", special=False), "<think>\n\n\n{{ messages }}")
+    out, warnings = written(base, folder_of(tmp_path / "donor", byte_level(300)))
+    assert warnings == ["the chat template is gone: the new tokenizer lacks its markers <think>"]
+    assert not (out / "chat_template.jinja").exists()
