@@ -13,7 +13,7 @@ from tests.models import tiny
 from tests.tokenizers import TEXT, byte_level
 
 CASES = [("llama", True), ("llama", False), ("gpt2", True), ("gpt_neox", False), ("gemma3", True)]
-OPTIONS = {"steps": 8, "window": 32, "tokens_per_step": 64, "progress": False}
+OPTIONS = {"steps": 8, "window": 32, "tokens_per_step": 64, "progress": False, "bf16": False}
 NEW = [260, 261, 262, 270, 289, 299]
 
 
