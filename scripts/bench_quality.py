@@ -71,24 +71,39 @@ def measured(folder: Path, which: str) -> dict[str, float]:
     return {name: bits_per_byte(model, tokenizer, [text]).bits_per_byte for name, text in texts(which).items()}
 
 
+def transplanted(pair: str, method: str, python: str | None, out: Path) -> None:
+    """Make the checkpoint of one pair and method in the folder `out`."""
+    base, donor = pair.split(" <- ")
+    if method in RIVAL:
+        tool = Path(str(python)).with_name("mergekit-tokensurgeon")
+        command = [tool, sample(base), sample(donor), out, *RIVAL[method], "--quiet", "--allow-crimes"]
+        subprocess.run(command, check=True, capture_output=True, text=True)
+        return
+    name, options, calibrate = (OURS | WITH_DONOR)[method]
+    trained = donor == "code"
+    transplant_checkpoint(
+        sample(base), None if trained else sample(donor), out, method=name, method_options=options,
+        train_on=library_sources(CODE.values(), "*.py") if trained else None, vocab_size=16_384 if trained else None,
+        calibrate=calibrate, dtype=torch.float32,
+    )  # fmt: skip
+
+
 def result(pair: str, method: str, which: str, python: str | None) -> dict[str, float]:
     """Transplant with one method and measure."""
-    base, donor = pair.split(" <- ")
     with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch) / "out"
-        if method in RIVAL:
-            tool = Path(str(python)).with_name("mergekit-tokensurgeon")
-            command = [tool, sample(base), sample(donor), out, *RIVAL[method], "--quiet", "--allow-crimes"]
-            subprocess.run(command, check=True, capture_output=True, text=True)
-        else:
-            name, options, calibrate = (OURS | WITH_DONOR)[method]
-            trained = donor == "code"
-            transplant_checkpoint(
-                sample(base), None if trained else sample(donor), out, method=name, method_options=options,
-                train_on=library_sources(CODE.values(), "*.py") if trained else None, vocab_size=16_384 if trained else None,
-                calibrate=calibrate, dtype=torch.float32,
-            )  # fmt: skip
-        return measured(out, which)
+        transplanted(pair, method, python, Path(scratch) / "out")
+        return measured(Path(scratch) / "out", which)
+
+
+def kept(path: Path) -> dict[str, dict[str, float]]:
+    """The figures kept so far."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def keep(path: Path, key: str, figures: dict[str, float]) -> dict[str, float]:
+    """Add one entry to the figures kept, and return it."""
+    path.write_text(json.dumps(kept(path) | {key: figures}, indent=1))
+    return figures
 
 
 def methods_of(pair: str, python: str | None) -> list[str]:
@@ -112,15 +127,13 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("bench_quality.json"))
     parser.add_argument("--mergekit-python", help="Python of an environment with torch 2.13.0 and mergekit 0.1.5")
     options = parser.parse_args()
-    known = json.loads(options.results.read_text()) if options.results.exists() else {}
+    known = kept(options.results)
     for pair in options.pair or PAIRS:
         print(f"\n{pair}, {options.text} texts, bits per byte (ratio to the untouched model)", flush=True)
         base = pair.split(" <- ")[0]
         key = f"{base} | untouched | {options.text}"
-        if key not in known:
-            known[key] = measured(sample(base), options.text)
-            options.results.write_text(json.dumps(known, indent=1))
-        untouched = known[key]
+        untouched = known.get(key) or keep(options.results, key, measured(sample(base), options.text))
+        known[key] = untouched
         show("untouched", untouched, untouched)
         for method in methods_of(pair, options.mergekit_python):
             if options.method and method not in options.method:
@@ -133,7 +146,7 @@ def main() -> None:
                     last = str(getattr(error, "stderr", "") or error).strip().splitlines()[-1]
                     print(f"  {method:20} failed: {last}", flush=True)
                     continue
-                options.results.write_text(json.dumps(known, indent=1))
+                keep(options.results, key, known[key])
             show(method, known[key], untouched)
 
 
