@@ -31,6 +31,11 @@ from hf_tokext.transplant.vocabulary_tensors import VocabularyTensors, vocabular
 from hf_tokext.transplant.words import word_vectors_for
 from hf_tokext.vocabulary.pieces import read_vocabulary
 
+# said of a tokenizer that was trained here; donors' own tokenizers are known or not as they are
+DEPLOYMENT = (
+    "llama.cpp's converter knows pre-tokenizers by a hash of what they make of one text: it refuses a newly trained "
+    "tokenizer until that hash is added to it; transformers, vLLM and others read tokenizer.json"
+)
 KEPT_FILES = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
 Progress = Callable[[str, int, int], None]
 
@@ -126,8 +131,11 @@ def transplant_checkpoint(
                 method_options=method_options,
                 max_memory=max_memory,
             )
+            deployment = [DEPLOYMENT] if train_on is not None else []
             if dry_run:
-                return Report.of(plan, {}, tied=found.tied, calibrated=calibrate, text=counts, cost=cost)
+                report = Report.of(plan, {}, tied=found.tied, calibrated=calibrate, text=counts, cost=cost)
+                report.warnings.extend(deployment)
+                return report
             with output_folder(output_dir, overwrite=overwrite, needed=cost.disk) as folder:
                 options = TableOptions(
                     donor=_tables(*weights) if weights and needs_donor else None,
@@ -142,7 +150,7 @@ def transplant_checkpoint(
                 calibrated = options.direction is not None or bool(found.biases)
                 report = Report.of(plan, residual, tied=found.tied, calibrated=calibrated, text=counts)
                 _write(checkpoint, found, tables, plan, folder, dtype, lambda d, t: tell("weights", d, t))
-                report.warnings.extend(write_tokenizer(donor_folder, checkpoint.path, old, new, folder))
+                report.warnings.extend(write_tokenizer(donor_folder, checkpoint.path, old, new, folder) + deployment)
                 tell("verify", 0, 1)
                 proofs = verify_checkpoint(folder, donor_folder, plan, tied=found.tied, texts=texts)
                 report.verification.update(proofs)

@@ -132,6 +132,7 @@ def test_train_on_text(tmp_path):
     text = "rivers \x00\x7f é 漢 and boats"
     assert tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids) == text
     assert report.text["tokens_after"] < report.text["tokens_before"]
+    assert [warning for warning in report.warnings if "llama.cpp" in warning]
 
 
 def test_override_and_its_errors(tmp_path):
