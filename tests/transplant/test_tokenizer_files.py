@@ -1,3 +1,4 @@
+import base64
 import json
 
 import pytest
@@ -72,6 +73,21 @@ def test_a_tokenizer_of_an_older_format_is_converted(tmp_path):
         assert [vocabulary.piece(5), vocabulary.piece(6)] == [b" cat", b"s"]
     assert {path.name for path in tmp_path.iterdir()} == before
     assert isinstance(AutoTokenizer.from_pretrained(tmp_path), BertTokenizer)
+
+
+def test_a_tiktoken_file_is_converted(tmp_path):
+    ranks = [bytes([byte]) for byte in range(256)] + [b"ri", b"ver", b"river", b" river", "é".encode()]
+    ranks.insert(257, b"er")
+    ranks.insert(258, b"ve")
+    lines = [base64.b64encode(piece) + b" %d" % rank for rank, piece in enumerate(ranks)]
+    (tmp_path / "tiktoken.model").write_bytes(b"\n".join(lines))
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>"})
+    )
+    with tokenizer_folder(tmp_path) as found:
+        vocabulary = read_vocabulary(found)
+    assert list(vocabulary.pieces[: len(ranks)]) == ranks
+    assert vocabulary.special == {len(ranks): "<|endoftext|>"}
 
 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
