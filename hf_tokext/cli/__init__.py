@@ -31,7 +31,7 @@ def _options(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line.
 
-    An error of the package ends it with one message on stderr and exit code 1; `--debug` shows the traceback.
+    An error of the package ends it with one line on stderr and exit code 1; `--debug` shows the traceback.
 
     Args:
         arguments: what follows `tokext`; None takes it from the process.
@@ -47,5 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except TokextError as error:
         if debug:
             raise
-        print(f"tokext: {error}", file=sys.stderr)
+        message = " ".join(line.strip() for line in str(error).splitlines() if line.strip())  # libraries' span lines
+        print(f"tokext: {message}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -1,5 +1,6 @@
 """`tokext transplant`: put another tokenizer on a checkpoint."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +9,7 @@ import typer
 
 from hf_tokext.errors import TextError, VocabularyError
 
-UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
 def transplant(
@@ -48,25 +49,29 @@ def transplant(
     if dtype not in kinds:
         raise typer.BadParameter(f"--dtype must be float32, bfloat16 or float16, not {dtype!r}")
     training = read_texts(train_on) if train_on else None
-    report = transplant_checkpoint(
-        base,
-        donor,
-        output,
-        train_on=training,
-        vocab_size=vocab_size,
-        method=method,
-        overrides=overrides,
-        texts=read_texts(text) if text else None,
-        match_rows=match_rows,
-        pad_to_multiple_of=pad_to_multiple_of,
-        calibrate=calibrate,
-        dtype=kinds[dtype],
-        max_memory=memory,
-        overwrite=overwrite,
-        dry_run=dry_run,
-        seed=seed,
-        progress=_Progress(),
-    )
+    progress = _Progress()
+    try:
+        report = transplant_checkpoint(
+            base,
+            donor,
+            output,
+            train_on=training,
+            vocab_size=vocab_size,
+            method=method,
+            overrides=overrides,
+            texts=read_texts(text) if text else None,
+            match_rows=match_rows,
+            pad_to_multiple_of=pad_to_multiple_of,
+            calibrate=calibrate,
+            dtype=kinds[dtype],
+            max_memory=memory,
+            overwrite=overwrite,
+            dry_run=dry_run,
+            seed=seed,
+            progress=progress,
+        )
+    finally:
+        progress.close()
     print(report.to_markdown())
     print("nothing was written (--dry-run)" if dry_run else f"written to {output}")
 
@@ -82,12 +87,16 @@ class _Progress:
         from tqdm import tqdm
 
         if stage != self._stage:
-            if self._bar is not None:
-                self._bar.close()
+            self.close()
             self._stage = stage
             self._bar = tqdm(total=total, desc=stage, file=sys.stderr, unit_scale=True, leave=True)
         self._bar.total = total
         self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """End the line of the last bar, so that what is printed next stands on its own."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 def _pair(entry: str) -> tuple[str, str]:
@@ -98,8 +107,8 @@ def _pair(entry: str) -> tuple[str, str]:
 
 
 def _bytes(text: str) -> int:
-    unit = text[-1:].upper()
-    number = text[:-1] if unit in UNITS else text
-    if not number.replace(".", "", 1).isdigit():
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([KMG]?)", text.upper(), re.ASCII)
+    size = int(float(found[1]) * UNITS[found[2]]) if found else 0
+    if not size:
         raise TextError(f"--max-memory {text!r} is not a size; write for example 500M or 2G")
-    return int(float(number) * UNITS.get(unit, 1))
+    return size

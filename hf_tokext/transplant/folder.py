@@ -41,13 +41,13 @@ def output_folder(path: str | Path, *, overwrite: bool, needed: int | None = Non
         with run_lock(target.parent / f".{target.name}.tokext-lock") as certain:
             if certain:  # otherwise a leftover may belong to a run that is alive
                 _recover(target)
-            _refuse_existing(target, overwrite)
+            refuse_existing(target, overwrite)
             _refuse_no_space(target, needed)
             temporary = _make_temporary(target)
             try:
                 yield temporary
                 sync_tree(temporary)
-                _refuse_existing(target, overwrite)
+                refuse_existing(target, overwrite)
                 _commit(temporary, target)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -114,7 +114,17 @@ def _make_temporary(target: Path) -> Path:
         return temporary
 
 
-def _refuse_existing(target: Path, overwrite: bool) -> None:
+def refuse_existing(path: str | Path, overwrite: bool) -> None:
+    """Refuse an output folder that must not be replaced; `output_folder` asks again.
+
+    Args:
+        path: the folder to be made.
+        overwrite: whether an existing folder is replaced; one that is not empty must look like a checkpoint.
+
+    Raises:
+        OutputExistsError: `path` is a file, or exists and is not to be overwritten, or holds something else.
+    """
+    target = Path(path).expanduser().resolve()
     if not target.exists():
         return
     if not target.is_dir():

@@ -12,12 +12,12 @@ import transformers
 from torch import Tensor
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
-from hf_tokext.errors import RowMethodError, UnsupportedModelError
+from hf_tokext.errors import RowMethodError, UnsupportedModelError, VocabularyError
 from hf_tokext.rows import row_method
 from hf_tokext.transplant.checkpoint import Checkpoint, open_checkpoint
 from hf_tokext.transplant.cost import estimate_cost
 from hf_tokext.transplant.direction import head_direction
-from hf_tokext.transplant.folder import output_folder, refuse_overlap
+from hf_tokext.transplant.folder import output_folder, refuse_existing, refuse_overlap
 from hf_tokext.transplant.identifiers import new_generation_config, update_config, updated_json
 from hf_tokext.transplant.method import choose_method
 from hf_tokext.transplant.plan import Plan, make_plan
@@ -29,7 +29,7 @@ from hf_tokext.transplant.train_tokenizer import train_tokenizer
 from hf_tokext.transplant.verify import QUIET_MASS, verify_checkpoint
 from hf_tokext.transplant.vocabulary_tensors import VocabularyTensors, vocabulary_tensors
 from hf_tokext.transplant.words import word_vectors_for
-from hf_tokext.vocabulary.pieces import read_vocabulary
+from hf_tokext.vocabulary.pieces import Vocabulary, read_vocabulary
 
 # said of a tokenizer that was trained here; donors' own tokenizers are known or not as they are
 DEPLOYMENT = (
@@ -96,14 +96,17 @@ def transplant_checkpoint(
     """
     tell = progress or (lambda stage, done, total: None)
     checkpoint = open_checkpoint(base, **hub)
-    refuse_overlap(output_dir, checkpoint.path)
+    refuse_overlap(output_dir, checkpoint.path, *([donor] if isinstance(donor, str | Path) else []))
+    if not dry_run:
+        refuse_existing(output_dir, overwrite)  # before any work; asked again when the folder is made
     with tokenizer_folder(checkpoint.path, **hub) as base_folder:
-        base_tokenizer = AutoTokenizer.from_pretrained(base_folder)
+        base_tokenizer = _tokenizer(base_folder, checkpoint.source)
         chosen_donor = _donor(donor, train_on, vocab_size, base_tokenizer)
         with tokenizer_folder(chosen_donor, **hub) as donor_folder:
             tell("plan", 0, 1)
             found = vocabulary_tensors(checkpoint)
-            old, new = read_vocabulary(base_folder), read_vocabulary(donor_folder)
+            donor_name = donor if isinstance(donor, str | Path) else "the new tokenizer"
+            old, new = _vocabulary(base_folder, checkpoint.source), _vocabulary(donor_folder, donor_name)
             chosen = choose_method(method)
             needs_donor = "donor" in row_method(chosen).needs
             weights = _donor_weights(chosen, donor, len(new), hub) if needs_donor or match_rows else None
@@ -116,6 +119,7 @@ def transplant_checkpoint(
                 rows=weights[1].rows if match_rows and weights else None,
                 multiple=pad_to_multiple_of,
             )
+            tell("plan", 1, 1)
             donor_tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(donor_folder)
             counts = _token_counts(base_tokenizer, donor_tokenizer, texts)
             runs_base = calibrate and _moves(plan)
@@ -162,6 +166,21 @@ def transplant_checkpoint(
                 report.save(folder)
                 tell("verify", 1, 1)
     return report
+
+
+def _tokenizer(folder: Path, source: str) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # transformers raises many kinds
+        raise VocabularyError(f"{source} holds no tokenizer that transformers can load: {error}") from error
+
+
+def _vocabulary(folder: Path, source: str | Path) -> Vocabulary:
+    vocabulary = read_vocabulary(folder)
+    if len(vocabulary.ids) - len(vocabulary.special) < 2:
+        # from a folder that has only config.json, AutoTokenizer makes one with special tokens alone
+        raise VocabularyError(f"{source} holds no tokenizer, or an empty one: put its tokenizer.json into the folder")
+    return vocabulary
 
 
 def _donor(
