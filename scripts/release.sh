@@ -16,23 +16,10 @@ trap 'rm -rf "$scratch"' EXIT
 "${PYTHON:-python3}" -m venv "$scratch/venv"
 "$scratch/venv/bin/python" -m pip install --quiet -c constraints.txt torch==2.13.0
 "$scratch/venv/bin/python" -m pip install --quiet -c constraints.txt dist/*.whl
+sources=$PWD
 cd "$scratch" # away from the sources, so that the wheel is what gets imported
-"$scratch/venv/bin/python" - <<'PYTHON'
-import subprocess, sys, time
-from pathlib import Path
-
-command = [str(Path(sys.executable).with_name("tokext")), "--help"]
-subprocess.run(command, check=True, capture_output=True)  # once to compile
-taken = []
-for _ in range(3):
-    started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    taken.append(time.perf_counter() - started)
-seconds = min(taken)
-print(f"tokext --help: {seconds:.2f} s")
-sys.exit(seconds >= 1)
-PYTHON
-cd - >/dev/null
+"$scratch/venv/bin/python" "$sources/scripts/bench_import.py"
+cd "$sources"
 
 echo "== quickstart"
 bash scripts/quickstart.sh
