@@ -1,10 +1,13 @@
 """New tokens for pretrained models: everything made here is an ordinary Hugging Face checkpoint.
 
-The public names are loaded on first use, so that `import hf_tokext` costs nothing.
+The public names are loaded on first use, so that `import hf_tokext` costs nothing. The families of `models` are
+registered with transformers' Auto classes, by name only; their code is loaded together with the Auto class.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from hf_tokext import models as _models  # noqa: F401 (registers the families)
 
 if TYPE_CHECKING:
     from hf_tokext.errors import (
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
         MissingExtraError,
         OutputExistsError,
         QuantizedCheckpointError,
+        RegistrationError,
         RowMethodError,
         TextError,
         TokextError,
@@ -21,15 +25,19 @@ if TYPE_CHECKING:
         VocabularyError,
     )
     from hf_tokext.measure import bits_per_byte
+    from hf_tokext.models.byte_level.tokenization_byte_level import ByteTokenizer
+    from hf_tokext.registry import register_family
     from hf_tokext.rows import init_rows, register_row_method
     from hf_tokext.training import heal_model
     from hf_tokext.transplant import transplant_checkpoint, transplant_tokenizer
 
 __all__ = [
+    "ByteTokenizer",
     "CheckpointError",
     "MissingExtraError",
     "OutputExistsError",
     "QuantizedCheckpointError",
+    "RegistrationError",
     "RowMethodError",
     "TextError",
     "TokextError",
@@ -40,15 +48,18 @@ __all__ = [
     "bits_per_byte",
     "heal_model",
     "init_rows",
+    "register_family",
     "register_row_method",
     "transplant_checkpoint",
     "transplant_tokenizer",
 ]
 
 _ROOMS = {
+    "ByteTokenizer": "hf_tokext.models.byte_level.tokenization_byte_level",
     "bits_per_byte": "hf_tokext.measure",
     "heal_model": "hf_tokext.training",
     "init_rows": "hf_tokext.rows",
+    "register_family": "hf_tokext.registry",
     "register_row_method": "hf_tokext.rows",
     "transplant_checkpoint": "hf_tokext.transplant",
     "transplant_tokenizer": "hf_tokext.transplant",

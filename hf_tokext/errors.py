@@ -29,6 +29,10 @@ class RowMethodError(TokextError, ValueError):
     """A row method is unknown, lacks something it needs, or got wrong shapes."""
 
 
+class RegistrationError(TokextError, ValueError):
+    """A class cannot be registered with transformers' Auto classes, because its name or model type is taken."""
+
+
 class OutputExistsError(TokextError, FileExistsError):
     """The output folder exists and overwriting was not asked for."""
 

@@ -8,10 +8,12 @@ import pytest
 import hf_tokext
 
 NAMES = [
+    "ByteTokenizer",
     "CheckpointError",
     "MissingExtraError",
     "OutputExistsError",
     "QuantizedCheckpointError",
+    "RegistrationError",
     "RowMethodError",
     "TextError",
     "TokextError",
@@ -22,6 +24,7 @@ NAMES = [
     "bits_per_byte",
     "heal_model",
     "init_rows",
+    "register_family",
     "register_row_method",
     "transplant_checkpoint",
     "transplant_tokenizer",

@@ -1,0 +1,5 @@
+"""Families of classes, one folder each; importing this registers all of them with the Auto classes, by name only."""
+
+from hf_tokext.models import byte_level
+
+__all__ = ["byte_level"]

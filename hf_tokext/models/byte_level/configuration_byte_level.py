@@ -1,0 +1,9 @@
+"""Configuration of the byte-level family."""
+
+from transformers import PreTrainedConfig
+
+
+class ByteTokenizerConfig(PreTrainedConfig):
+    """The key that `ByteTokenizer` is registered with AutoTokenizer under; it describes no model."""
+
+    model_type = "tokext_byte_tokenizer"
