@@ -1,19 +1,19 @@
 """How a family of classes gets into transformers' Auto classes; the mechanism only.
 
 A family says by name what belongs to which Auto class. Nothing is imported for that: the classes are registered in the
-moment in which transformers loads the Auto class that they belong to, so that `import hf_tokext` costs nothing and a
-model's code is loaded only by those who use models.
+moment in which transformers loads the Auto class that they belong to, so that `import hf_tokext` costs nothing.
 """
 
 import importlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from hf_tokext.errors import RegistrationError
 
@@ -59,6 +59,8 @@ def register_family(
         RegistrationError: another class has the name or the model type, a tokenizer's name ends in "Fast", or there is
             no such Auto class. For classes given by name it is raised when transformers loads the Auto class.
     """
+    given = (config, tokenizer, processor, image_processor, feature_extractor, *(models or {}).values())
+    _AfterImport.targets.update(target.partition(":")[0] for target in given if isinstance(target, str))
     if not tokenizer_only:
         _when_loaded("AutoConfig", lambda auto: _register_config(auto, _load(config)))
     others = {
@@ -152,8 +154,8 @@ def _when_loaded(name: str, action: Callable[[Any], None]) -> None:
     """Run an action on an Auto class: now if transformers has loaded its module, else right after it does."""
     module = _MODULES.get(name, _MODELS)
 
-    def run(loaded: ModuleType) -> None:
-        auto = getattr(loaded, name, None)
+    def run() -> None:
+        auto = getattr(sys.modules[module], name, None)
         if auto is None:
             raise RegistrationError(f"transformers has no {name}")
         action(auto)
@@ -161,24 +163,49 @@ def _when_loaded(name: str, action: Callable[[Any], None]) -> None:
     present = sys.modules.get(module)
     # a module that is being loaded is in sys.modules already; its spec says so
     if present is not None and not getattr(present.__spec__, "_initializing", False):
-        run(present)
+        run()
     else:
         _AfterImport.actions.setdefault(module, []).append(run)
-        if not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
-            sys.meta_path.insert(0, _AfterImport())
+        _install()
+
+
+def _install() -> None:
+    if not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AfterImport())
+
+
+class _Loading(threading.local):
+    """What one thread is in the middle of.
+
+    Attributes:
+        depth: watched modules being loaded, one inside the other.
+        due: actions that wait until the outermost is loaded; transformers loads its Auto classes from the middle of
+            any config's module, when that module's own classes are not there yet.
+    """
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.due: list[Callable[[], None]] = []
 
 
 class _AfterImport(MetaPathFinder):
-    """Runs actions right after certain modules have been loaded, by whomever."""
+    """Runs actions right after certain modules have been loaded, by whomever.
 
-    actions: dict[str, list[Callable[[ModuleType], None]]] = {}
-    _looking: set[str] = set()
+    Attributes:
+        actions: what to do after a module, by its name.
+        targets: modules of the registered classes; no action is run while one of them is being loaded.
+    """
+
+    actions: ClassVar[dict[str, list[Callable[[], None]]]] = {}
+    targets: ClassVar[set[str]] = set()
+    _looking: ClassVar[set[str]] = set()
+    _loading = _Loading()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Give the module's own spec, its loader followed by the actions."""
-        if fullname not in self.actions or fullname in self._looking:
+        if fullname in self._looking or not (fullname in self.actions or fullname in self.targets):
             return None
         self._looking.add(fullname)
         try:
@@ -187,12 +214,17 @@ class _AfterImport(MetaPathFinder):
             self._looking.discard(fullname)
         if spec is None or spec.loader is None:
             return None
-        load = spec.loader.exec_module
+        load, state = spec.loader.exec_module, self._loading
 
         def load_and_act(module: ModuleType) -> None:
-            load(module)
-            for action in self.actions.pop(fullname, []):
-                action(module)
+            state.depth += 1
+            try:
+                load(module)
+            finally:
+                state.depth -= 1
+            state.due += self.actions.pop(fullname, [])
+            while state.due and not state.depth:
+                state.due.pop(0)()
 
         spec.loader.exec_module = load_and_act  # type: ignore[method-assign]
         return spec
