@@ -6,6 +6,7 @@ moment in which transformers loads the Auto class that they belong to, so that `
 
 import importlib
 import importlib.util
+import json
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -88,9 +89,23 @@ def write_auto_code(folder: Path, code: str) -> None:
         path.write_text(f"{found}\n{code}", encoding="utf-8")
 
 
-def auto_name(name: str) -> str:
-    """The entry of a class in an `auto_map`."""
-    return f"{CODE_FILE.removesuffix('.py')}.{name}"
+def name_tokenizer(folder: Path, name: str, code: str) -> None:
+    """Make AutoTokenizer take the declared class of a saved tokenizer, beside whatever config.
+
+    transformers 5.23 replaces the tokenizers of some 80 model types by its own classes. With an `auto_map` entry it does
+    not: it takes the class that tokenizer_config.json declares if it is registered, else the plain one, without asking
+    for trust. (Beside the other model types an entry would ask for trust where the package is not installed.)
+
+    Args:
+        folder: with tokenizer_config.json.
+        name: the class.
+        code: what defines or imports it, for those who set trust_remote_code.
+    """
+    path = folder / "tokenizer_config.json"
+    entry = {"AutoTokenizer": [f"{CODE_FILE.removesuffix('.py')}.{name}", None]}
+    config = json.loads(path.read_text(encoding="utf-8")) | {"auto_map": entry}
+    path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_auto_code(folder, code)
 
 
 def _registration(name: str, config: Target, target: Target) -> Callable[[Any], None]:

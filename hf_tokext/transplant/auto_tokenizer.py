@@ -1,6 +1,5 @@
 """What AutoTokenizer makes of a tokenizer beside a config, and how to make it take tokenizer.json as it stands."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,21 +8,15 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, TokenizersBackend
 
+from hf_tokext.registry import CODE_FILE, name_tokenizer
 from hf_tokext.transplant.direction import DEFAULT_TEXTS
 
-CODE_FILE = "hf_tokext_auto.py"
-CODE = '''"""Written by hf_tokext: names the class that reads tokenizer.json as it stands."""
-
-from transformers import TokenizersBackend
+CODE = '''from transformers import TokenizersBackend
 
 
 class TransplantedTokenizer(TokenizersBackend):
     """The tokenizer of tokenizer.json, whatever model it is used with."""
 '''
-# With an entry here transformers takes the class that tokenizer_config.json declares; without, it rebuilds the
-# tokenizers of some model types (qwen2, qwen3_5, siglip2 ...) by their own rules, and the ids differ silently. The code
-# is only ever run for users who set trust_remote_code, and does the same.
-AUTO_MAP = {"AutoTokenizer": ["hf_tokext_auto.TransplantedTokenizer", None]}
 
 # Every kind of thing that tokenizers of different rules cut differently.
 PROBES = (
@@ -42,8 +35,8 @@ class TransplantedTokenizer(TokenizersBackend):
 
     def _save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
         written = super()._save_pretrained(save_directory, *args, **kwargs)
-        (Path(save_directory) / CODE_FILE).write_text(CODE, encoding="utf-8")
-        return written
+        name_tokenizer(Path(save_directory), "TransplantedTokenizer", CODE)
+        return (*written, str(Path(save_directory) / CODE_FILE))
 
 
 def first_difference(
@@ -79,10 +72,7 @@ def keep_ids_in_folder(folder: Path) -> None:
             written beside it, where without them transformers would give other ids.
     """
     if first_difference(AutoTokenizer.from_pretrained(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))):
-        path = folder / "tokenizer_config.json"
-        config = json.loads(path.read_text(encoding="utf-8")) | {"auto_map": AUTO_MAP}
-        path.write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
-        (folder / CODE_FILE).write_text(CODE, encoding="utf-8")
+        name_tokenizer(folder, "TransplantedTokenizer", CODE)
 
 
 def keep_ids_when_saved(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> PreTrainedTokenizerBase:
@@ -102,4 +92,4 @@ def keep_ids_when_saved(tokenizer: PreTrainedTokenizerBase, config: PreTrainedCo
         if first_difference(AutoTokenizer.from_pretrained(scratch), own) is None:
             return tokenizer
     kept = {name: value for name, value in tokenizer.init_kwargs.items() if name not in ("tokenizer_file", "auto_map")}
-    return TransplantedTokenizer(**kept | {"tokenizer_object": own, "auto_map": AUTO_MAP})
+    return TransplantedTokenizer(**kept | {"tokenizer_object": own})

@@ -6,8 +6,9 @@ import pytest
 from tokenizers import Tokenizer
 from transformers import CONFIG_MAPPING, AutoTokenizer
 
+from hf_tokext.registry import CODE_FILE
 from hf_tokext.transplant import transplant_checkpoint, transplant_tokenizer
-from hf_tokext.transplant.auto_tokenizer import CODE_FILE, first_difference, keep_ids_in_folder
+from hf_tokext.transplant.auto_tokenizer import first_difference, keep_ids_in_folder
 from tests.models import tiny, tiny_folder
 from tests.tokenizers import byte_level
 from tests.transplant.sentencepiece_like import sentencepiece_like

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -46,6 +46,8 @@ def bytes_and_markers(ids: Sequence[int] | np.ndarray) -> list[bytes | int]:
 def _of_sequence(ids: Any) -> list[bytes | int]:
     """As above; a list whose markers stand at its ends only, as most do, never becomes an array."""
     start, end = 0, len(ids)
+    if not all(map(isinstance, (ids[0], ids[-1]) if end else (), (SupportsIndex, SupportsIndex))):
+        raise TypeError(f"{ids[0]!r} and {ids[-1]!r} were given")
     while start < end and not 0 <= ids[start] < BYTES:
         start += 1
     while end > start and not 0 <= ids[end - 1] < BYTES:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import TokenizersBackend
+from transformers import AutoTokenizer, TokenizersBackend
 from transformers.tokenization_utils_base import BatchEncoding, PaddingStrategy, TruncationStrategy
 
 from hf_tokext.errors import UnsupportedModelError, VocabularyError
@@ -15,7 +15,7 @@ from hf_tokext.models.byte_level.ids import BYTES, bytes_and_markers
 from hf_tokext.models.byte_level.lazy_encoding import LazyEncoding
 from hf_tokext.models.byte_level.surrogates import encode_with_surrogates
 from hf_tokext.models.byte_level.utf8 import ERRORS, to_bytes, to_text
-from hf_tokext.registry import auto_name, write_auto_code
+from hf_tokext.registry import CODE_FILE, name_tokenizer
 from hf_tokext.vocabulary.pieces import CHARACTER_OF_BYTE
 
 
@@ -62,14 +62,14 @@ class ByteTokenizer(TokenizersBackend):
             add_eos_token = bool(add_eos_token)
         chosen = {"add_bos_token": add_bos_token, "add_eos_token": add_eos_token}
         kwargs |= {name: value for name, value in chosen.items() if value is not None}
-        kwargs["auto_map"] = {"AutoTokenizer": [auto_name(type(self).__name__), None]}
+        kwargs.pop("auto_map", None)  # written anew wherever it is needed
         super().__init__(**named, errors=errors, **kwargs)
         self.errors = errors
-        opening, closing = self._template()
-        self._add_bos_token, self._add_eos_token = self.bos_token_id in opening, self.eos_token_id in closing
         vocabulary = self.backend_tokenizer.get_vocab(with_added_tokens=False)
         if vocabulary != {CHARACTER_OF_BYTE[byte]: byte for byte in range(BYTES)}:
             raise VocabularyError("this tokenizer.json is not one of bytes; load it with AutoTokenizer")
+        opening, closing = self._template()
+        self._add_bos_token, self._add_eos_token = self.bos_token_id in opening, self.eos_token_id in closing
 
     @classmethod
     def convert_to_native_format(cls, trust_remote_code: bool = False, **kwargs: Any) -> dict[str, Any]:
@@ -159,7 +159,7 @@ class ByteTokenizer(TokenizersBackend):
         policy = self._policy(errors)
         if isinstance(token_ids, int):
             return self._text([token_ids], skip_special_tokens, policy)
-        if len(token_ids) and not isinstance(token_ids[0], int | np.integer):
+        if len(token_ids) and hasattr(token_ids[0], "__len__") and not isinstance(token_ids[0], str):
             return [self.decode(one, skip_special_tokens, errors) for one in token_ids]
         return self._text(token_ids, skip_special_tokens, policy)
 
@@ -273,9 +273,17 @@ class ByteTokenizer(TokenizersBackend):
         return ids[:at], ids[at + 1 :]
 
     def _save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
-        name = type(self).__name__
-        write_auto_code(Path(save_directory), f"from {type(self).__module__.partition('.')[0]} import {name}\n")
-        return super()._save_pretrained(save_directory, *args, **kwargs)
+        written = super()._save_pretrained(save_directory, *args, **kwargs)
+        folder, own = Path(save_directory), type(self)
+        if (folder / "config.json").is_file():  # a model's, which AutoTokenizer goes by
+            try:
+                kept = type(AutoTokenizer.from_pretrained(folder, trust_remote_code=False)) is own
+            except Exception:  # strict configs raise a class of their own for every kind of bad value
+                kept = True  # AutoConfig cannot read it, so what AutoTokenizer would do cannot be said
+            if not kept:
+                name_tokenizer(folder, own.__name__, f"from {own.__module__.partition('.')[0]} import {own.__name__}\n")
+                written = (*written, str(folder / CODE_FILE))
+        return written
 
     def train_new_from_iterator(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse: there is nothing to train; train_tokenizer or tokext transplant --train-on make other tokenizers."""
