@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hf_tokext.rows import init_rows, register_row_method
     from hf_tokext.training import heal_model
     from hf_tokext.transplant import transplant_checkpoint, transplant_tokenizer
+    from hf_tokext.vocabulary.digits import rewrite_digits
 
 __all__ = [
     "ByteTokenizer",
@@ -50,6 +51,7 @@ __all__ = [
     "init_rows",
     "register_family",
     "register_row_method",
+    "rewrite_digits",
     "transplant_checkpoint",
     "transplant_tokenizer",
 ]
@@ -61,6 +63,7 @@ _ROOMS = {
     "init_rows": "hf_tokext.rows",
     "register_family": "hf_tokext.registry",
     "register_row_method": "hf_tokext.rows",
+    "rewrite_digits": "hf_tokext.vocabulary.digits",
     "transplant_checkpoint": "hf_tokext.transplant",
     "transplant_tokenizer": "hf_tokext.transplant",
 }

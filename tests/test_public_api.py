@@ -26,6 +26,7 @@ NAMES = [
     "init_rows",
     "register_family",
     "register_row_method",
+    "rewrite_digits",
     "transplant_checkpoint",
     "transplant_tokenizer",
 ]

@@ -21,6 +21,10 @@ def transplant(
         list[Path] | None, typer.Option("--train-on", help="Train a new tokenizer on this file instead of DONOR.")
     ] = None,
     vocab_size: Annotated[int | None, typer.Option(help="Ids of the new tokenizer, with --train-on.")] = None,
+    digits: Annotated[
+        str | None,
+        typer.Option(help="single, left3 or right3: how the new tokenizer (without DONOR: BASE's own) cuts numbers."),
+    ] = None,
     method: Annotated[str, typer.Option(help="Row method, or auto.")] = "auto",
     text: Annotated[list[Path] | None, typer.Option(help="Your own text: counts, calibration, word vectors.")] = None,
     map_: Annotated[list[str] | None, typer.Option("--map", help="NEW=OLD: the old token that a new one gets.")] = None,
@@ -33,10 +37,16 @@ def transplant(
     dry_run: Annotated[bool, typer.Option(help="Print the plan and its cost; write nothing.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
-    """Put the tokenizer of DONOR (or one trained on your text) on BASE and write a standard checkpoint to OUT."""
-    if len(places) != (1 if train_on else 2):
-        raise typer.BadParameter("give BASE DONOR OUT, or BASE OUT with --train-on FILES --vocab-size N")
-    donor, output = (None, places[0]) if train_on else (places[0], places[1])
+    """Put the tokenizer of DONOR on BASE and write a standard checkpoint to OUT.
+
+    Without DONOR it is one trained on your text (--train-on), or BASE's own with numbers cut otherwise (--digits).
+    """
+    if len(places) not in ((1,) if train_on else (1, 2) if digits else (2,)):
+        raise typer.BadParameter(
+            "give BASE DONOR OUT, or BASE OUT with --train-on FILES --vocab-size N or with --digits SCHEME"
+        )
+    *donors, output = places
+    donor = donors[0] if donors else None
     overrides = dict(_pair(entry) for entry in map_ or ())
     memory = _bytes(max_memory) if max_memory else None
 
@@ -57,6 +67,7 @@ def transplant(
             output,
             train_on=training,
             vocab_size=vocab_size,
+            digits=digits,
             method=method,
             overrides=overrides,
             texts=read_texts(text) if text else None,

@@ -24,7 +24,7 @@ from hf_tokext.transplant.plan import Plan, make_plan
 from hf_tokext.transplant.report import Report
 from hf_tokext.transplant.safetensors_writer import write_checkpoint_tensors
 from hf_tokext.transplant.tables import TableOptions, Tables, new_tables
-from hf_tokext.transplant.tokenizer_files import tokenizer_folder, write_tokenizer
+from hf_tokext.transplant.tokenizer_files import tokenizer_folder, with_digit_scheme, write_tokenizer
 from hf_tokext.transplant.train_tokenizer import train_tokenizer
 from hf_tokext.transplant.verify import QUIET_MASS, verify_checkpoint
 from hf_tokext.transplant.vocabulary_tensors import VocabularyTensors, vocabulary_tensors
@@ -47,6 +47,7 @@ def transplant_checkpoint(
     *,
     train_on: Sequence[str] | None = None,
     vocab_size: int | None = None,
+    digits: str | None = None,
     method: str = "auto",
     method_options: Mapping[str, Any] | None = None,
     overrides: Mapping[str, str] | None = None,
@@ -68,10 +69,13 @@ def transplant_checkpoint(
 
     Args:
         base: folder or Hub id of a causal, masked or encoder-decoder LM in safetensors.
-        donor: folder or Hub id with a tokenizer, with or without weights; a tokenizer object; or None with `train_on`.
+        donor: folder or Hub id with a tokenizer, with or without weights; a tokenizer object; or None with `train_on`
+            or `digits`.
         output_dir: the folder to make.
         train_on: texts to train a new tokenizer on, with the base tokenizer's own pipeline.
         vocab_size: ids of the new tokenizer; needed with `train_on`.
+        digits: the scheme ("single", "left3", "right3") by which the new tokenizer, or without one the base's own, is
+            rewritten to cut numbers; see `rewrite_digits`.
         method: a row method, or "auto" (see `choose_method`).
         method_options: options of the row method.
         overrides: text of a new token to the base token or text whose rows it shall have.
@@ -101,8 +105,9 @@ def transplant_checkpoint(
         refuse_existing(output_dir, overwrite)  # before any work; asked again when the folder is made
     with tokenizer_folder(checkpoint.path, **hub) as base_folder:
         base_tokenizer = _tokenizer(base_folder, checkpoint.source)
-        chosen_donor = _donor(donor, train_on, vocab_size, base_tokenizer)
-        with tokenizer_folder(chosen_donor, **hub) as donor_folder:
+        own = base_folder if donor is None and train_on is None and digits else None
+        chosen_donor = own or _donor(donor, train_on, vocab_size, base_tokenizer)
+        with tokenizer_folder(chosen_donor, **hub) as source, with_digit_scheme(source, digits) as donor_folder:
             tell("plan", 0, 1)
             found = vocabulary_tensors(checkpoint)
             donor_name = donor if isinstance(donor, str | Path) else "the new tokenizer"
@@ -190,7 +195,7 @@ def _donor(
     base_tokenizer: PreTrainedTokenizerBase,
 ) -> str | Path | PreTrainedTokenizerBase:
     if (donor is None) == (train_on is None):
-        raise RowMethodError("give either a donor or text to train a new tokenizer on, and not both")
+        raise RowMethodError("give a donor, or text to train a new tokenizer on (not both), or a digit scheme")
     if donor is not None:
         return donor
     if vocab_size is None:

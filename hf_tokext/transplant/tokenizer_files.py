@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hf_tokext.errors import VocabularyError
 from hf_tokext.transplant.auto_tokenizer import keep_ids_in_folder
+from hf_tokext.vocabulary.digits import rewrite_digits_in_folder
 from hf_tokext.vocabulary.pieces import TOKENIZER_FILE, Vocabulary
 
 CONFIG_FILE = "tokenizer_config.json"
@@ -58,6 +59,33 @@ def tokenizer_folder(source: str | Path | PreTrainedTokenizerBase, **hub: Any) -
         source.save_pretrained(scratch)
         if not (Path(scratch) / TOKENIZER_FILE).is_file():
             raise VocabularyError(f"{type(source).__name__} cannot be saved as {TOKENIZER_FILE}; use its fast version")
+        yield Path(scratch)
+
+
+@contextmanager
+def with_digit_scheme(folder: Path, scheme: str | None) -> Iterator[Path]:
+    """Give a folder whose tokenizer cuts numbers by a digit scheme.
+
+    Args:
+        folder: a folder with a tokenizer.json; not changed.
+        scheme: "single", "left3", "right3", or None to leave the tokenizer as it is.
+
+    Yields:
+        The folder itself without a scheme, else a temporary one with the tokenizer's files only.
+
+    Raises:
+        VocabularyError: as for `rewrite_digits`.
+    """
+    if scheme is None:
+        yield folder
+        return
+    with TemporaryDirectory() as scratch:
+        for name in (TOKENIZER_FILE, CONFIG_FILE, *TEMPLATE_FILES):
+            if (folder / name).is_dir():
+                shutil.copytree(folder / name, Path(scratch) / name)
+            elif (folder / name).is_file():
+                shutil.copyfile(folder / name, Path(scratch) / name)
+        rewrite_digits_in_folder(scratch, scheme)
         yield Path(scratch)
 
 
