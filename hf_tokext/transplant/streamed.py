@@ -31,9 +31,9 @@ from hf_tokext.transplant.vocabulary_tensors import VocabularyTensors, vocabular
 from hf_tokext.transplant.words import word_vectors_for
 from hf_tokext.vocabulary.pieces import Vocabulary, read_vocabulary
 
-# said of a tokenizer that was trained here; donors' own tokenizers are known or not as they are
+# said of a tokenizer that was trained or rewritten here; donors' own tokenizers are known or not as they are
 DEPLOYMENT = (
-    "llama.cpp's converter knows pre-tokenizers by a hash of what they make of one text: it refuses a newly trained "
+    "llama.cpp's converter knows pre-tokenizers by a hash of what they make of one text: it refuses a newly made "
     "tokenizer until that hash is added to it; transformers, vLLM and others read tokenizer.json"
 )
 KEPT_FILES = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
@@ -140,7 +140,7 @@ def transplant_checkpoint(
                 method_options=method_options,
                 max_memory=max_memory,
             )
-            deployment = [DEPLOYMENT] if train_on is not None else []
+            deployment = [DEPLOYMENT] if train_on is not None or digits else []
             if dry_run:
                 report = Report.of(plan, {}, tied=found.tied, calibrated=calibrate, text=counts, cost=cost)
                 report.warnings.extend(deployment)
