@@ -31,7 +31,7 @@ from hf_tokext import rewrite_digits
 
 SCHEMES = ("single", "left3", "right3")
 PAD, END = 0, 1
-LONGEST, BATCH, HELD_OUT = 6, 128, 2_000
+LONGEST, BATCH, HELD_OUT = 6, 64, 2_000
 GROUPS = ("all", "as long", "longer")
 Problem = tuple[int, int]
 
@@ -141,7 +141,7 @@ def result(scheme: str, seed: int, steps: int, device: str) -> dict[str, float]:
         schedule.step()
         optimizer.zero_grad()
         seen += int((ids != PAD).sum())
-        if step % 250 == 0:
+        if step % 500 == 0:
             print(f"    {scheme} seed {seed} step {step}: loss {loss.item():.3f}", flush=True)
     net.eval()
     figures = scored(answers(net, core, held_out()))
@@ -172,7 +172,7 @@ def main() -> None:
     """Run what has no figure yet, seed by seed, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=1_500)
+    parser.add_argument("--steps", type=int, default=3_000)
     parser.add_argument("--device", default="cpu", help="what torch calls it")
     parser.add_argument("--results", type=Path, default=Path("repro_digits.json"))
     options = parser.parse_args()
