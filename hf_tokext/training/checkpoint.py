@@ -16,6 +16,7 @@ from hf_tokext.measure.plots import plot_recovery
 from hf_tokext.training.heal import heal_model
 from hf_tokext.training.recovery import HealReport
 from hf_tokext.transplant.checkpoint import open_checkpoint
+from hf_tokext.transplant.checkpoint_source import checked_file
 from hf_tokext.transplant.folder import output_folder, refuse_overlap
 from hf_tokext.transplant.report import REPORT_JSON, REPORT_MARKDOWN
 
@@ -127,7 +128,7 @@ def _copy_the_rest(source: Path, target: Path) -> None:
     """Copy all files that are not weights; config.json too, since nothing in it changed."""
     for path in sorted(source.iterdir()):
         if path.is_file() and path.suffix != ".safetensors" and not path.name.endswith(".index.json"):
-            shutil.copyfile(path, target / path.name)
+            shutil.copyfile(checked_file(source, path.name), target / path.name)
 
 
 def _draw(report: HealReport, path: Path) -> None:

@@ -8,8 +8,9 @@ from huggingface_hub import snapshot_download
 
 from hf_tokext.errors import CheckpointError, QuantizedCheckpointError, UnsafeCheckpointError
 
+TERMS = ["README.md", "LICENSE*", "NOTICE*"]  # what the licence is, and its text, which stays with the weights
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt"]
+WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt", *TERMS]
 # Pickles and other formats are never fetched; weights in subfolders and "consolidated" ones are second copies.
 UNWANTED = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*/*.safetensors", "consolidated*.safetensors"]
 SHARED_BLOB = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}")

@@ -12,6 +12,7 @@ from hf_tokext.transplant.auto_tokenizer import keep_ids_when_saved
 from hf_tokext.transplant.direction import head_direction
 from hf_tokext.transplant.identifiers import new_generation_config, update_config
 from hf_tokext.transplant.method import choose_method
+from hf_tokext.transplant.origin import object_origin
 from hf_tokext.transplant.plan import make_plan
 from hf_tokext.transplant.report import Report
 from hf_tokext.transplant.tables import TableOptions, Tables, new_tables
@@ -85,7 +86,9 @@ def transplant_tokenizer(
     put_tables(model, found, tables)
     if model.can_generate():
         model.generation_config = generation
-    report = Report.of(plan, residual, tied=found.tied, calibrated=options.direction is not None or bool(found.biases))
+    calibrated = options.direction is not None or bool(found.biases)
+    origins = {"base": object_origin(model), "donor": object_origin(donor)}
+    report = Report.of(plan, residual, tied=found.tied, calibrated=calibrated, **origins)
     return model, keep_ids_when_saved(copy.deepcopy(donor), model.config), report
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from hf_tokext.errors import MissingExtraError
 from hf_tokext.measure.plots import plot_sources
 from hf_tokext.transplant.cost import Cost
+from hf_tokext.transplant.origin import Origin
 from hf_tokext.transplant.plan import Plan
 
 REPORT_JSON = "hf_tokext_report.json"
@@ -44,6 +45,8 @@ class Report:
         text: bytes, and tokens before and after, of the user's text; empty without one.
         verification: what was proved of the finished folder; empty for objects.
         cost: what the transplant would cost, after a dry run; None otherwise.
+        base: where the model came from, with its licence.
+        donor: where the tokenizer came from, with its licence.
     """
 
     method: str
@@ -58,6 +61,8 @@ class Report:
     text: dict[str, Any] = field(default_factory=dict)
     verification: dict[str, Any] = field(default_factory=dict)
     cost: Cost | None = None
+    base: Origin | None = None
+    donor: Origin | None = None
 
     @classmethod
     def of(cls, plan: Plan, residuals: dict[int, float], *, tied: bool, calibrated: bool, **more: Any) -> "Report":
@@ -86,7 +91,10 @@ class Report:
 
     def to_markdown(self) -> str:
         """The report for people."""
-        lines = ["# What the transplant did", "", f"Row method `{self.method}`, {self.rows:,} rows.", ""]
+        lines = ["# What the transplant did", ""]
+        if self.base and self.donor:
+            lines += [f"Base: `{self.base.name}`. Tokenizer: `{self.donor.name}`.", ""]
+        lines += [f"Row method `{self.method}`, {self.rows:,} rows.", ""]
         lines += ["| where rows come from | ids | |", "|---|---:|---|"]
         lines += [f"| {name} | {count:,} | {MEANING[name]} |" for name, count in self.counts.items()]
         if self.text:

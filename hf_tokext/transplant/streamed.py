@@ -15,11 +15,13 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBas
 from hf_tokext.errors import RowMethodError, UnsupportedModelError, VocabularyError
 from hf_tokext.rows import row_method
 from hf_tokext.transplant.checkpoint import Checkpoint, open_checkpoint
+from hf_tokext.transplant.checkpoint_source import checked_file
 from hf_tokext.transplant.cost import estimate_cost
 from hf_tokext.transplant.direction import head_direction
 from hf_tokext.transplant.folder import output_folder, refuse_existing, refuse_overlap
 from hf_tokext.transplant.identifiers import new_generation_config, update_config, updated_json
 from hf_tokext.transplant.method import choose_method
+from hf_tokext.transplant.origin import origins
 from hf_tokext.transplant.plan import Plan, make_plan
 from hf_tokext.transplant.report import Report
 from hf_tokext.transplant.safetensors_writer import write_checkpoint_tensors
@@ -140,9 +142,10 @@ def transplant_checkpoint(
                 method_options=method_options,
                 max_memory=max_memory,
             )
+            named = origins(base, donor, trained=train_on is not None, **hub)
             deployment = [DEPLOYMENT] if train_on is not None or digits else []
             if dry_run:
-                report = Report.of(plan, {}, tied=found.tied, calibrated=calibrate, text=counts, cost=cost)
+                report = Report.of(plan, {}, tied=found.tied, calibrated=calibrate, text=counts, cost=cost, **named)
                 report.warnings.extend(deployment)
                 return report
             with output_folder(output_dir, overwrite=overwrite, needed=cost.disk) as folder:
@@ -157,7 +160,7 @@ def transplant_checkpoint(
                 )
                 tables, residual = new_tables(plan, _tables(checkpoint, found), options)
                 calibrated = options.direction is not None or bool(found.biases)
-                report = Report.of(plan, residual, tied=found.tied, calibrated=calibrated, text=counts)
+                report = Report.of(plan, residual, tied=found.tied, calibrated=calibrated, text=counts, **named)
                 _write(checkpoint, found, tables, plan, folder, dtype, lambda d, t: tell("weights", d, t))
                 report.warnings.extend(write_tokenizer(donor_folder, checkpoint.path, old, new, folder) + deployment)
                 tell("verify", 0, 1)
@@ -272,7 +275,7 @@ def _write(
     (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     for path in checkpoint.path.iterdir():
         if path.is_file() and (path.name in KEPT_FILES or path.name.upper().startswith(("LICENSE", "NOTICE"))):
-            shutil.copyfile(path, folder / path.name)
+            shutil.copyfile(checked_file(checkpoint.path, path.name), folder / path.name)
 
 
 def _token_counts(

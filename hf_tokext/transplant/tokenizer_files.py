@@ -27,7 +27,7 @@ TOKENIZER_FILES = frozenset(
         "tiktoken.model", "tekken.json", "tokenizer.tiktoken", *TEMPLATE_FILES,
     }
 )  # fmt: skip
-DOWNLOADED = ["*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.spm", "*.vocab"]
+DOWNLOADED = ["*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.spm", "*.vocab", "README.md"]
 
 
 @contextmanager
