@@ -108,6 +108,47 @@ def name_tokenizer(folder: Path, name: str, code: str) -> None:
     write_auto_code(folder, code)
 
 
+def keep_tokenizer(folder: Path, own: type) -> bool:
+    """Make AutoTokenizer give back the class of a tokenizer just saved, where the model's config beside it would not.
+
+    Args:
+        folder: with tokenizer_config.json; a config.json of a model may lie there already.
+        own: the class, a public name of its package.
+
+    Returns:
+        Whether an `auto_map` entry and its code were needed and written.
+    """
+    from transformers import AutoTokenizer
+
+    if not (folder / "config.json").is_file():  # AutoTokenizer goes by it
+        return False
+    try:
+        kept = type(AutoTokenizer.from_pretrained(folder, trust_remote_code=False)) is own
+    except Exception:  # strict configs raise a class of their own for every kind of bad value
+        kept = True  # AutoConfig cannot read it, so what AutoTokenizer would do cannot be said
+    if not kept:
+        name_tokenizer(folder, own.__name__, f"from {own.__module__.partition('.')[0]} import {own.__name__}\n")
+    return not kept
+
+
+def name_classes(config_file: Path, package: str, classes: Mapping[str, str]) -> None:
+    """Make a saved config say which installed classes are meant, for those who have not imported their package.
+
+    With trust_remote_code transformers then takes the installed classes; where the package is missing, its own message
+    says what to install. The config of a family calls this at the end of its `to_json_file`.
+
+    Args:
+        config_file: the config.json.
+        package: where the classes are public names.
+        classes: names of classes by the names of their Auto classes, such as "AutoModelForCausalLM".
+    """
+    entry = {auto: f"{CODE_FILE.removesuffix('.py')}.{name}" for auto, name in classes.items()}
+    config = json.loads(config_file.read_text(encoding="utf-8")) | {"auto_map": entry}
+    config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    for name in dict.fromkeys(classes.values()):
+        write_auto_code(config_file.parent, f"from {package} import {name}\n")
+
+
 def _registration(name: str, config: Target, target: Target) -> Callable[[Any], None]:
     def register(auto: Any) -> None:
         if name == "AutoTokenizer":

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoTokenizer, TokenizersBackend
+from transformers import TokenizersBackend
 from transformers.tokenization_utils_base import BatchEncoding, PaddingStrategy, TruncationStrategy
 
 from hf_tokext.errors import UnsupportedModelError, VocabularyError
@@ -15,7 +15,7 @@ from hf_tokext.models.byte_level.ids import BYTES, bytes_and_markers
 from hf_tokext.models.byte_level.lazy_encoding import LazyEncoding
 from hf_tokext.models.byte_level.surrogates import encode_with_surrogates
 from hf_tokext.models.byte_level.utf8 import ERRORS, to_bytes, to_text
-from hf_tokext.registry import CODE_FILE, name_tokenizer
+from hf_tokext.registry import CODE_FILE, keep_tokenizer
 from hf_tokext.vocabulary.pieces import CHARACTER_OF_BYTE
 
 
@@ -274,15 +274,8 @@ class ByteTokenizer(TokenizersBackend):
 
     def _save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
         written = super()._save_pretrained(save_directory, *args, **kwargs)
-        folder, own = Path(save_directory), type(self)
-        if (folder / "config.json").is_file():  # a model's, which AutoTokenizer goes by
-            try:
-                kept = type(AutoTokenizer.from_pretrained(folder, trust_remote_code=False)) is own
-            except Exception:  # strict configs raise a class of their own for every kind of bad value
-                kept = True  # AutoConfig cannot read it, so what AutoTokenizer would do cannot be said
-            if not kept:
-                name_tokenizer(folder, own.__name__, f"from {own.__module__.partition('.')[0]} import {own.__name__}\n")
-                written = (*written, str(folder / CODE_FILE))
+        if keep_tokenizer(Path(save_directory), type(self)):
+            written = (*written, str(Path(save_directory) / CODE_FILE))
         return written
 
     def train_new_from_iterator(self, *args: Any, **kwargs: Any) -> Any:
