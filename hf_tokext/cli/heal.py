@@ -27,6 +27,8 @@ def heal(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the result folder.")] = False,
 ) -> None:
     """Heal a checkpoint by a short fine-tuning, and say how much it recovered."""
+    from accelerate import PartialState
+
     from hf_tokext.measure import read_texts
     from hf_tokext.training import heal_checkpoint
 
@@ -46,6 +48,8 @@ def heal(
         resume=resume,
         overwrite=overwrite,
     )
+    if not PartialState().is_main_process:
+        return
     print(
         f"{target}: {report.steps} steps, {report.tokens_seen} tokens seen ({report.passes:.2f} passes over the text)"
     )

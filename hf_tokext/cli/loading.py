@@ -39,11 +39,16 @@ def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
 
     Raises:
         CheckpointError: there is no such folder.
-        VocabularyError: transformers cannot load a tokenizer from it.
+        VocabularyError: transformers cannot load a tokenizer from it, or it should not be given the file.
     """
     from transformers import AutoTokenizer
 
+    from hf_tokext.vocabulary.pieces import TOKENIZER_FILE
+    from hf_tokext.vocabulary.tokenizer_json import read_tokenizer_json
+
     check_name(name)
+    if (Path(name) / TOKENIZER_FILE).is_file():
+        read_tokenizer_json(Path(name) / TOKENIZER_FILE)  # refuses what Rust should not be given
     try:
         return AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:

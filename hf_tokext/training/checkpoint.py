@@ -19,6 +19,8 @@ from hf_tokext.transplant.checkpoint import open_checkpoint
 from hf_tokext.transplant.checkpoint_source import checked_file
 from hf_tokext.transplant.folder import output_folder, refuse_overlap
 from hf_tokext.transplant.report import REPORT_JSON, REPORT_MARKDOWN
+from hf_tokext.vocabulary.pieces import TOKENIZER_FILE
+from hf_tokext.vocabulary.tokenizer_json import read_tokenizer_json
 
 PLOT = "hf_tokext_recovery.png"
 KEPT_SOURCES = ("anchor", "role", "quiet")  # copied as they are from the base, or held at no probability
@@ -58,6 +60,7 @@ def heal_checkpoint(
 
     Raises:
         CheckpointError: the folder is no checkpoint, or the stopped run had other settings.
+        VocabularyError: its tokenizer.json is not read (see `read_tokenizer_json`).
         OutputExistsError: the result exists and `overwrite` is off, or a stopped run is in the way.
     """
     source = Path(folder)
@@ -72,6 +75,8 @@ def heal_checkpoint(
     checkpoint = open_checkpoint(source)
     model_class = getattr(transformers, checkpoint.architecture)
     model = model_class.from_pretrained(checkpoint.path, dtype="auto", use_safetensors=True)
+    if (checkpoint.path / TOKENIZER_FILE).is_file():
+        read_tokenizer_json(checkpoint.path / TOKENIZER_FILE)  # refuses what Rust should not be given
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
     report_json = _read_report(checkpoint.path)
     options.setdefault("new_ids", new_ids_of(report_json))

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -201,7 +202,8 @@ def _arguments(
     save_every: int | None,
 ) -> TrainingArguments:
     """Batch sizes that keep the logits within bounds, and everything that makes a run repeatable."""
-    state = PartialState()
+    # told where there is nothing but CPUs: only then does it count the processes that were launched on them
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
     devices = state.num_processes
     if devices == 1 and state.device.type == "cuda":
         devices = max(1, torch.cuda.device_count())  # the trainer splits a batch over them

@@ -14,8 +14,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hf_tokext.errors import VocabularyError
 from hf_tokext.transplant.auto_tokenizer import keep_ids_in_folder
+from hf_tokext.transplant.checkpoint_source import checked_file
 from hf_tokext.vocabulary.digits import rewrite_digits_in_folder
 from hf_tokext.vocabulary.pieces import TOKENIZER_FILE, Vocabulary
+from hf_tokext.vocabulary.tokenizer_json import read_tokenizer_json
 
 CONFIG_FILE = "tokenizer_config.json"
 TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
@@ -42,13 +44,17 @@ def tokenizer_folder(source: str | Path | PreTrainedTokenizerBase, **hub: Any) -
         The folder: the source's own where it has a tokenizer.json, else a temporary one.
 
     Raises:
-        VocabularyError: there is no such tokenizer, or it has no tokenizer.json and cannot be converted to one.
+        VocabularyError: there is no such tokenizer, it has no tokenizer.json and cannot be converted to one, or that
+            file is not read (see `read_tokenizer_json`).
+        UnsafeCheckpointError: a file of the tokenizer lies outside of its folder.
     """
     if isinstance(source, str | Path):
         folder = Path(source)
         if not folder.is_dir():
             folder = _from_hub(str(source), hub)
+        _refuse_links(folder.resolve())
         if (folder / TOKENIZER_FILE).is_file():
+            read_tokenizer_json(folder / TOKENIZER_FILE)  # refuses what Rust should not be given
             yield folder
             return
         try:
@@ -96,6 +102,15 @@ def _from_hub(name: str, hub: dict[str, Any]) -> Path:
         raise VocabularyError(
             f"the tokenizer {name!r} is neither a folder nor a Hub repository that can be reached: {error}"
         ) from error
+
+
+def _refuse_links(folder: Path) -> None:
+    """Refuse links out of a tokenizer's folder: what they lead to would be copied."""
+    for name in sorted(TOKENIZER_FILES):
+        path = folder / name
+        for each in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if each.exists() or each.is_symlink():
+                checked_file(folder, each.relative_to(folder).as_posix())
 
 
 def write_tokenizer(

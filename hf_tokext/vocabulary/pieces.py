@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_tokext.errors import VocabularyError
+from hf_tokext.vocabulary.tokenizer_json import read_tokenizer_json
 
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -144,7 +145,7 @@ def tokenizer_spec(source: Any) -> dict[str, Any]:
         The parsed file.
 
     Raises:
-        VocabularyError: nothing there holds a tokenizer.json.
+        VocabularyError: nothing there holds a tokenizer.json, or it is not read (see `read_tokenizer_json`).
     """
     if isinstance(source, dict):
         return source
@@ -153,21 +154,14 @@ def tokenizer_spec(source: Any) -> dict[str, Any]:
         path = path / TOKENIZER_FILE if path.is_dir() else path
         if not path.is_file():
             raise VocabularyError(f"{path} does not exist; a tokenizer is read from its {TOKENIZER_FILE}")
-        try:
-            spec = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise VocabularyError(f"{path} is not valid JSON ({error}); fetch the file again") from error
-    else:
-        backend = getattr(source, "backend_tokenizer", source)
-        if not hasattr(backend, "to_str"):
-            raise VocabularyError(
-                f"{type(source).__name__} is not backed by a tokenizer.json, so the bytes of its ids cannot be read; "
-                "load the fast version of this tokenizer"
-            )
-        spec = json.loads(backend.to_str())
-    if not isinstance(spec, dict) or not isinstance(spec.get("model"), dict):
-        raise VocabularyError(f"{source} is not a tokenizer.json: it has no model section")
-    return spec
+        return read_tokenizer_json(path)
+    backend = getattr(source, "backend_tokenizer", source)
+    if not hasattr(backend, "to_str"):
+        raise VocabularyError(
+            f"{type(source).__name__} is not backed by a tokenizer.json, so the bytes of its ids cannot be read; "
+            "load the fast version of this tokenizer"
+        )
+    return json.loads(backend.to_str())
 
 
 def components(spec: dict[str, Any], section: str) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,147 @@
+"""accelerate places transplanted checkpoints, on disk too, and trains them in several processes."""
+
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hf_tokext.training import heal_checkpoint
+from tests.ecosystem.checkpoints import KINDS, is_tied, logits, place_of_inputs, small
+from tests.tokenizers import TEXT
+
+STACK = {"gpt2": ("transformer", "wte", "h", "ln_f")}  # names of the parts; those of Llama and Qwen2 elsewhere
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def checkpoint(kind, tmp_path):
+    return small(kind, tmp_path / "base")
+
+
+def generated(model, tokenizer):
+    inputs = tokenizer("the cat", return_tensors="pt").to(place_of_inputs(model))
+    return model.generate(**inputs, max_new_tokens=6, do_sample=False, pad_token_id=tokenizer.pad_token_id).tolist()
+
+
+def parts(kind):
+    """Names of a tiny model's parts, in the order in which they run; the tables first and last."""
+    stack, table, layers, norm = STACK.get(kind, ("model", "embed_tokens", "layers", "norm"))
+    rest = ("wpe",) if kind == "gpt2" else ("rotary_emb",)
+    inner = [f"{stack}.{name}" for name in (table, *rest, f"{layers}.0", f"{layers}.1", norm)]
+    return [*inner, "lm_head"]
+
+
+def placed(kind, *on_disk):
+    """A device map with these parts on disk and the others on the CPU."""
+    names = parts(kind)
+    assert all(0 <= at < len(names) for at in on_disk)
+    return {name: "disk" if at in on_disk else "cpu" for at, name in enumerate(names)}
+
+
+def test_auto(checkpoint):
+    truth, tokenizer = checkpoint.model(), checkpoint.tokenizer()
+    model = AutoModelForCausalLM.from_pretrained(checkpoint.folder, device_map="auto")
+    torch.testing.assert_close(logits(model, tokenizer), logits(truth, tokenizer), rtol=1e-4, atol=1e-5)
+    assert generated(model, tokenizer) == generated(truth, tokenizer)
+    assert is_tied(model) == checkpoint.tied
+
+
+def test_one_layer_on_disk(kind, checkpoint, tmp_path):
+    truth, tokenizer = checkpoint.model(), checkpoint.tokenizer()
+    model = checkpoint.model(device_map=placed(kind, 3), offload_folder=str(tmp_path / "offload"))
+    layer = model.get_submodule(parts(kind)[3])
+    assert all(parameter.device.type == "meta" for parameter in layer.parameters())  # it really lies elsewhere
+    other = model.get_submodule(parts(kind)[2])
+    assert all(parameter.device.type == "cpu" for parameter in other.parameters())
+    assert torch.equal(logits(model, tokenizer), logits(truth, tokenizer))
+    assert generated(model, tokenizer) == generated(truth, tokenizer)
+
+
+def test_the_new_tables_on_disk(kind, checkpoint, tmp_path):
+    """The tensors that a transplant wrote are read from where they lie; generate needs the embedding in memory."""
+    truth, tokenizer = checkpoint.model(), checkpoint.tokenizer()
+    model = checkpoint.model(device_map=placed(kind, 0, 5), offload_folder=str(tmp_path / "offload"))
+    assert model.get_submodule(parts(kind)[0]).weight.device.type == "meta"
+    assert torch.equal(logits(model, tokenizer), logits(truth, tokenizer))
+
+
+SETTINGS = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def launched(folder, text, output, options):
+    """`accelerate launch` on the CPU. Its `--cpu` starts several processes through MPI only, so they are asked for by
+    the launcher that uses torch's own, and by the variable that `--cpu` would have set."""
+    command = [
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+        "--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1",
+        "--main_process_port", "0",  # any that is free
+        "--module", "hf_tokext.cli", "heal", str(folder), "--text", str(text), "--output", str(output),
+        *(part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))),
+    ]  # fmt: skip
+    environment = os.environ | SETTINGS
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("4 steps") == 1  # one of them speaks
+
+
+def forked(folder, text, output, options):
+    """What a launcher does, without its start-up: two processes that are told of each other."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=_child, args=(rank, port, folder, text, output, options)) for rank in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+    assert [child.exitcode for child in children] == [0, 0]
+
+
+def _child(rank, port, folder, text, output, options):
+    torch.set_num_threads(1)  # the parent's threads did not come along
+    os.environ |= SETTINGS | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"}
+    AcceleratorState._reset_state(reset_partial_state=True)
+    heal_checkpoint(folder, [text.read_text()], output, progress=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("train", "start"),
+    [
+        ("all", forked),
+        pytest.param("all", launched, marks=pytest.mark.long),
+        pytest.param("rows", launched, marks=pytest.mark.long),
+        pytest.param("lora", launched, marks=pytest.mark.long),
+    ],
+)
+def test_two_processes_learn_what_one_does(train, start, tmp_path):
+    """The same windows in every step, so the same losses and the same weights; four to a step, two to a process."""
+    checkpoint = small("llama-untied", tmp_path / "base")
+    text = tmp_path / "text.txt"
+    text.write_text(TEXT * 4)
+    options = {"steps": 4, "tokens_per_step": 128, "window": 32, "train": train}
+    one, report = heal_checkpoint(checkpoint.folder, [TEXT * 4], tmp_path / "one", progress=False, **options)
+    start(checkpoint.folder, text, tmp_path / "two", options)
+    found = json.loads((tmp_path / "two" / "hf_tokext_report.json").read_text())["heal"][-1]
+    assert found["tokens_seen"] == report.tokens_seen
+    assert found["losses"] == pytest.approx(report.losses, rel=1e-4) and len(set(found["losses"])) == 4
+    models = [AutoModelForCausalLM.from_pretrained(folder) for folder in (one, tmp_path / "two")]
+    before = checkpoint.model().state_dict()
+    moved = {name for name, value in models[0].state_dict().items() if not torch.equal(value, before[name])}
+    assert {"model.embed_tokens.weight", "lm_head.weight"} <= moved
+    for name in moved:  # Adam magnifies the rounding of gradients near zero
+        value = models[0].state_dict()[name]
+        assert (models[1].state_dict()[name] - value).norm() <= 0.05 * (value - before[name]).norm(), name
+    tokenizers = [AutoTokenizer.from_pretrained(folder) for folder in (checkpoint.folder, tmp_path / "two")]
+    assert tokenizers[0](TEXT)["input_ids"] == tokenizers[1](TEXT)["input_ids"]
