@@ -12,6 +12,7 @@ from hf_tokext import models as _models  # noqa: F401 (registers the families)
 if TYPE_CHECKING:
     from hf_tokext.errors import (
         CheckpointError,
+        FontError,
         MissingExtraError,
         OutputExistsError,
         QuantizedCheckpointError,
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     )
     from hf_tokext.measure import bits_per_byte
     from hf_tokext.models.byte_level.tokenization_byte_level import ByteTokenizer
+    from hf_tokext.models.glyph.configuration_glyph import GlyphConfig
+    from hf_tokext.models.glyph.modeling_glyph import GlyphForCausalLM, GlyphModel
+    from hf_tokext.models.glyph.tokenization_glyph import GlyphTokenizer
     from hf_tokext.registry import register_family
     from hf_tokext.rows import init_rows, register_row_method
     from hf_tokext.training import heal_model
@@ -35,6 +39,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ByteTokenizer",
     "CheckpointError",
+    "FontError",
+    "GlyphConfig",
+    "GlyphForCausalLM",
+    "GlyphModel",
+    "GlyphTokenizer",
     "MissingExtraError",
     "OutputExistsError",
     "QuantizedCheckpointError",
@@ -58,6 +67,10 @@ __all__ = [
 
 _ROOMS = {
     "ByteTokenizer": "hf_tokext.models.byte_level.tokenization_byte_level",
+    "GlyphConfig": "hf_tokext.models.glyph.configuration_glyph",
+    "GlyphForCausalLM": "hf_tokext.models.glyph.modeling_glyph",
+    "GlyphModel": "hf_tokext.models.glyph.modeling_glyph",
+    "GlyphTokenizer": "hf_tokext.models.glyph.tokenization_glyph",
     "bits_per_byte": "hf_tokext.measure",
     "heal_model": "hf_tokext.training",
     "init_rows": "hf_tokext.rows",

@@ -45,6 +45,10 @@ class TextError(TokextError, ValueError):
     """The given text is empty, unreadable or not UTF-8."""
 
 
+class FontError(TokextError, ValueError):
+    """A font file is missing, damaged, of no known kind, or too small."""
+
+
 class MissingExtraError(TokextError, ImportError):
     """An optional dependency is needed; the message names the extra to install."""
 

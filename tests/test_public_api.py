@@ -10,6 +10,11 @@ import hf_tokext
 NAMES = [
     "ByteTokenizer",
     "CheckpointError",
+    "FontError",
+    "GlyphConfig",
+    "GlyphForCausalLM",
+    "GlyphModel",
+    "GlyphTokenizer",
     "MissingExtraError",
     "OutputExistsError",
     "QuantizedCheckpointError",

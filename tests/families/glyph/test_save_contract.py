@@ -1,0 +1,105 @@
+"""Who gets what from a saved folder: with the package imported, installed and absent; beside other models' configs."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from transformers import AutoTokenizer
+
+from hf_tokext import GlyphTokenizer
+from hf_tokext.registry import CODE_FILE
+
+TEXT = "déjà 🙂</s>"
+IDS = [65537, *map(ord, "déjà "), 0xD83D, 0xDE42, 65538]
+BLOCK = """
+    import sys
+    from importlib.abc import MetaPathFinder
+    class Absent(MetaPathFinder):
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] == "hf_tokext":
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    sys.meta_path.insert(0, Absent())
+"""
+
+
+def in_another_process(code, without_package=False):
+    program = "".join(map(textwrap.dedent, ([BLOCK] if without_package else []) + [code]))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return done.stdout.splitlines(), done.stderr
+
+
+@pytest.fixture(scope="module")
+def folders(tokenizer, tmp_path_factory):
+    """A folder a model type; our own holds a whole checkpoint."""
+    made = {}
+    for model_type in ("llama", "mistral", "qwen2", "siglip2", "gpt2"):
+        made[model_type] = tmp_path_factory.mktemp(model_type)
+        (made[model_type] / "config.json").write_text(json.dumps({"model_type": model_type}))
+        tokenizer.save_pretrained(made[model_type])
+    return made
+
+
+@pytest.fixture
+def checkpoint(fresh, tokenizer, tmp_path):
+    fresh().save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_imported_the_class_is_never_lost(folders):
+    for model_type, folder in folders.items():
+        loaded = AutoTokenizer.from_pretrained(folder)
+        assert type(loaded) is GlyphTokenizer and loaded(TEXT).input_ids == IDS, model_type
+    # only where transformers would take its own class is there any code
+    assert {model_type for model_type, folder in folders.items() if (folder / CODE_FILE).is_file()} == {
+        "mistral", "qwen2", "siglip2",
+    }  # fmt: skip
+
+
+def test_config_names_the_classes_and_the_file_imports_them(checkpoint):
+    entry = json.loads((checkpoint / "config.json").read_text())["auto_map"]
+    assert entry == {
+        "AutoConfig": "hf_tokext_auto.GlyphConfig",
+        "AutoModel": "hf_tokext_auto.GlyphModel",
+        "AutoModelForCausalLM": "hf_tokext_auto.GlyphForCausalLM",
+    }
+    namespace = {}
+    exec((checkpoint / CODE_FILE).read_text(), namespace)
+    assert all(name.rpartition(".")[2] in namespace for name in entry.values())
+    assert type(AutoTokenizer.from_pretrained(checkpoint)) is GlyphTokenizer
+
+
+def test_installed_but_not_imported_trust_gives_the_classes(checkpoint, folders):
+    out, error = in_another_process(f"""
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+        folder = {str(checkpoint)!r}
+        tokenizer = AutoTokenizer.from_pretrained({str(folders["mistral"])!r}, trust_remote_code=True)
+        print(type(tokenizer).__module__, tokenizer({TEXT!r}).input_ids)
+        print(type(AutoConfig.from_pretrained(folder, trust_remote_code=True)).__module__)
+        model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
+        print(type(model).__module__, model.config.font["name"])
+    """)
+    here = "hf_tokext.models.glyph."
+    assert out == [
+        f"{here}tokenization_glyph {IDS}", f"{here}configuration_glyph", f"{here}modeling_glyph tiny.bdf"
+    ], error  # fmt: skip
+
+
+def test_absent_stock_transformers_gives_the_ids_and_says_what_the_model_needs(checkpoint, folders):
+    # beside our own model transformers asks about the model's code, unless told that it may not run any
+    out, error = in_another_process(
+        f"""
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        own = {str(checkpoint)!r}
+        for folder in {[str(folder) for folder in folders.values()]!r} + [own]:
+            tokenizer = AutoTokenizer.from_pretrained(folder, **({{"trust_remote_code": False}} if folder == own else {{}}))
+            ids = tokenizer({TEXT!r}).input_ids
+            print(type(tokenizer).__module__.partition(".")[0], ids, ascii(tokenizer.decode(ids[1:-1])))
+        AutoModelForCausalLM.from_pretrained(own, trust_remote_code=True)
+        """,
+        without_package=True,
+    )
+    assert out == [f"transformers {IDS} {ascii(TEXT.removesuffix('</s>'))}"] * 6, error
+    assert "pip install hf_tokext" in error
