@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from hf_tokext.errors import (
         CheckpointError,
         FontError,
+        HubError,
+        HubReadOnlyError,
+        HubTokenError,
+        HubUnavailableError,
         MissingExtraError,
         OutputExistsError,
         QuantizedCheckpointError,
         RegistrationError,
+        RepositoryClashError,
         RowMethodError,
         TextError,
         TokextError,
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
         VerificationError,
         VocabularyError,
     )
+    from hf_tokext.hub import push_checkpoint, write_card
     from hf_tokext.measure import bits_per_byte
     from hf_tokext.models.byte_level.tokenization_byte_level import ByteTokenizer
     from hf_tokext.models.glyph.configuration_glyph import GlyphConfig
@@ -44,10 +50,15 @@ __all__ = [
     "GlyphForCausalLM",
     "GlyphModel",
     "GlyphTokenizer",
+    "HubError",
+    "HubReadOnlyError",
+    "HubTokenError",
+    "HubUnavailableError",
     "MissingExtraError",
     "OutputExistsError",
     "QuantizedCheckpointError",
     "RegistrationError",
+    "RepositoryClashError",
     "RowMethodError",
     "TextError",
     "TokextError",
@@ -58,11 +69,13 @@ __all__ = [
     "bits_per_byte",
     "heal_model",
     "init_rows",
+    "push_checkpoint",
     "register_family",
     "register_row_method",
     "rewrite_digits",
     "transplant_checkpoint",
     "transplant_tokenizer",
+    "write_card",
 ]
 
 _ROOMS = {
@@ -74,11 +87,13 @@ _ROOMS = {
     "bits_per_byte": "hf_tokext.measure",
     "heal_model": "hf_tokext.training",
     "init_rows": "hf_tokext.rows",
+    "push_checkpoint": "hf_tokext.hub",
     "register_family": "hf_tokext.registry",
     "register_row_method": "hf_tokext.rows",
     "rewrite_digits": "hf_tokext.vocabulary.digits",
     "transplant_checkpoint": "hf_tokext.transplant",
     "transplant_tokenizer": "hf_tokext.transplant",
+    "write_card": "hf_tokext.hub",
 }
 
 

@@ -37,6 +37,26 @@ class OutputExistsError(TokextError, FileExistsError):
     """The output folder exists and overwriting was not asked for."""
 
 
+class HubError(TokextError, RuntimeError):
+    """The Hub refused what was asked of it."""
+
+
+class HubTokenError(HubError):
+    """The access token is missing, or the Hub does not know it."""
+
+
+class HubReadOnlyError(HubError):
+    """The access token is good, but may not write to the repository or under that name."""
+
+
+class RepositoryClashError(HubError):
+    """The repository holds something that a push would destroy, or that came in between."""
+
+
+class HubUnavailableError(HubError):
+    """The Hub cannot be reached, hung up, or failed at every attempt."""
+
+
 class VerificationError(TokextError, RuntimeError):
     """The finished checkpoint failed one of its proofs."""
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hf_tokext.cli import heal, measure, transplant
+from hf_tokext.cli import card, heal, measure, transplant
 from hf_tokext.errors import TokextError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.command("transplant")(transplant.transplant)
 app.command("heal")(heal.heal)
+app.command("card")(card.card)
 app.add_typer(measure.app, name="measure")
 
 

@@ -1,0 +1,128 @@
+"""Which files of a folder make up a checkpoint, and that they are whole and its own."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+from hf_tokext.errors import CheckpointError, UnsafeCheckpointError
+from hf_tokext.hub.loading import read_object
+from hf_tokext.registry import CODE_FILE
+from hf_tokext.transplant.checkpoint_source import checked_file
+from hf_tokext.transplant.safetensors_header import read_header
+
+MARKED = ("config.json", "tokenizer_config.json", "adapter_config.json")
+MODEL = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "*.spm", "vocab.txt", "merges.txt", CODE_FILE)
+PAPERS = ("LICENSE*", "NOTICE*", "hf_tokext_*.md", "hf_tokext_*.png")
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
+TRAINING = ("trainer_state.json", "optimizer.pt", "optimizer.bin", "scheduler.pt", "training_args.bin")
+NOT_ENTERED = (".*", "checkpoint-*", "runs", "__pycache__", "*-training")
+
+
+@dataclass
+class Selection:
+    """The files of a checkpoint.
+
+    Attributes:
+        files: what is uploaded, by its name in the repository; the card is not among them.
+        left_out: names of what is not, folders with a slash at the end.
+    """
+
+    files: dict[str, Path] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+
+def select_files(folder: Path) -> Selection:
+    """Choose what of a finished checkpoint is uploaded; nothing is loaded and no pickle is opened.
+
+    Args:
+        folder: the checkpoint, resolved.
+
+    Returns:
+        The files: weights in safetensors, configs, tokenizer, chat templates, licences and our reports.
+
+    Raises:
+        CheckpointError: the folder is no finished checkpoint, or a file of it is missing or damaged.
+        UnsafeCheckpointError: a file is a link that leads out of the folder, or the weights are pickled only.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no folder {folder}")
+    if folder.name.startswith(".") and ".tokext-" in folder.name:
+        raise CheckpointError(f"{folder} is what an unfinished run left behind: run it again, and push its result")
+    if (folder / "trainer_state.json").exists():
+        raise CheckpointError(f"{folder} is a trainer's own folder: save the model elsewhere, and push that")
+    if not any((folder / name).is_file() for name in MARKED):
+        raise CheckpointError(f"{folder} is no checkpoint: it has none of {', '.join(MARKED)}")
+    chosen = Selection()
+    for name in _walk(folder, folder, chosen):
+        if is_model_file(name) or any(fnmatchcase(name, pattern) for pattern in PAPERS):
+            chosen.files[name] = checked_file(folder, name)
+        elif name != "README.md":
+            chosen.left_out.append(name)
+    chosen.left_out.sort()
+    _check_weights(folder, chosen)
+    return chosen
+
+
+def is_model_file(name: str) -> bool:
+    """Whether a file is part of a model or tokenizer, by its name in a repository.
+
+    Args:
+        name: relative, with forward slashes.
+
+    Returns:
+        False for what a trainer leaves, too.
+    """
+    last = PurePosixPath(name).name
+    return not last.startswith(".") and last not in TRAINING and any(fnmatchcase(last, pattern) for pattern in MODEL)
+
+
+def is_stale(name: str, chosen: Selection) -> bool:
+    """Whether a file of a repository belongs to what was there before, and would mix with the new.
+
+    Args:
+        name: its name in the repository.
+        chosen: what is uploaded.
+
+    Returns:
+        True for weights in any format, configs and tokenizer files that the new checkpoint does not have.
+    """
+    pickled = any(fnmatchcase(PurePosixPath(name).name, pattern) for pattern in PICKLES)
+    return name not in chosen.files and (is_model_file(name) or pickled)
+
+
+def _walk(top: Path, folder: Path, chosen: Selection) -> Iterator[str]:
+    """Names of all files below; links to folders and folders of other purposes are left out and not entered."""
+    for entry in sorted(os.scandir(folder), key=lambda each: each.name):
+        name = Path(entry.path).relative_to(top).as_posix()
+        if not entry.is_dir():
+            yield name
+        elif (
+            entry.is_symlink()
+            or any(fnmatchcase(entry.name, pattern) for pattern in NOT_ENTERED)
+            or (Path(entry.path) / "trainer_state.json").exists()
+        ):
+            chosen.left_out.append(name + "/")
+        else:
+            yield from _walk(top, Path(entry.path), chosen)
+
+
+def _check_weights(folder: Path, chosen: Selection) -> None:
+    weights = [name for name in chosen.files if name.endswith(".safetensors")]
+    pickled = [name for name in chosen.left_out if any(fnmatchcase(name, pattern) for pattern in PICKLES)]
+    pickled = [name for name in pickled if name not in TRAINING]
+    if pickled and not weights:
+        raise UnsafeCheckpointError(
+            f"{folder} has its weights in {pickled[0]}, which can run code: save it as safetensors (save_pretrained)"
+        )
+    for name in weights:
+        read_header(chosen.files[name], name)
+    for name in [each for each in chosen.files if each.endswith(".safetensors.index.json")]:
+        weight_map = read_object(chosen.files[name]).get("weight_map")
+        if not isinstance(weight_map, dict):
+            raise CheckpointError(f"{name} in {folder} is damaged: it has no weight_map")
+        below = PurePosixPath(name).parent
+        for shard in sorted({str(value) for value in weight_map.values()}):
+            if (below / shard).as_posix() not in chosen.files:
+                raise CheckpointError(f"{name} in {folder} names {shard}, which is not there")
