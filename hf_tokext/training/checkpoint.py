@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from accelerate import PartialState
 from transformers import AutoTokenizer
+from transformers.trainer_utils import get_last_checkpoint
 
 from hf_tokext.errors import CheckpointError, MissingExtraError, OutputExistsError
 from hf_tokext.measure.plots import plot_recovery
-from hf_tokext.training.heal import heal_model
+from hf_tokext.training.heal import SETTINGS, heal_model, processes
 from hf_tokext.training.recovery import HealReport
 from hf_tokext.transplant.checkpoint import open_checkpoint
 from hf_tokext.transplant.checkpoint_source import checked_file
@@ -42,7 +42,8 @@ def heal_checkpoint(
 
     Weights are learned in float32 and written in the dtypes of the checkpoint; every other file (config, tokenizer,
     chat template, report) is copied as it is. The report gets a "heal" entry for every run, with its recovery curve.
-    While it runs, `<output>-training` holds what a stopped run is resumed from.
+    While it runs, the hidden folder `.<output>.tokext-training` beside the result holds what a stopped run is resumed
+    from.
 
     Args:
         folder: the checkpoint, as `transplant_checkpoint` or `save_pretrained` wrote it.
@@ -61,18 +62,21 @@ def heal_checkpoint(
     Raises:
         CheckpointError: the folder is no checkpoint, or the stopped run had other settings.
         VocabularyError: its tokenizer.json is not read (see `read_tokenizer_json`).
-        OutputExistsError: the result exists and `overwrite` is off, or a stopped run is in the way.
+        OutputExistsError: the result exists and `overwrite` is off, or a stopped run or something else is in the way.
     """
     source = Path(folder)
     target = source.with_name(f"{source.name}-healed") if output_dir is None else Path(output_dir)
     refuse_overlap(target, source)
     if target.exists() and not overwrite:
         raise OutputExistsError(f"{target} exists; choose another --output or pass --overwrite")
-    training = target.with_name(f"{target.name}-training")
-    if overwrite and not resume:
-        shutil.rmtree(training, ignore_errors=True)
 
     checkpoint = open_checkpoint(source)
+    state = processes()
+    training = _work_folder(target)
+    state.wait_for_everyone()  # all have looked before one removes
+    if overwrite and not resume and state.is_main_process:
+        _forget(training)
+    state.wait_for_everyone()
     model_class = getattr(transformers, checkpoint.architecture)
     model = model_class.from_pretrained(checkpoint.path, dtype="auto", use_safetensors=True)
     if (checkpoint.path / TOKENIZER_FILE).is_file():
@@ -80,11 +84,23 @@ def heal_checkpoint(
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
     report_json = _read_report(checkpoint.path)
     options.setdefault("new_ids", new_ids_of(report_json))
-    healed, report = heal_model(
-        model, tokenizer, texts, steps=steps, train=train, merge=merge, resume=resume, output_dir=training, **options
-    )
+    try:
+        healed, report = heal_model(
+            model,
+            tokenizer,
+            texts,
+            steps=steps,
+            train=train,
+            merge=merge,
+            resume=resume,
+            output_dir=training,
+            **options,
+        )
+    except BaseException:
+        if state.is_main_process and training.is_dir() and get_last_checkpoint(str(training)) is None:
+            _forget(training)  # there is nothing to resume from
+        raise
 
-    state = PartialState()
     if state.is_main_process:
         report_json.setdefault("heal", []).append(report.to_dict())
         with output_folder(target, overwrite=overwrite) as scratch:
@@ -96,7 +112,7 @@ def heal_checkpoint(
                 markdown.write(report.to_markdown())
             if report.curve:
                 _draw(report, scratch / PLOT)
-        shutil.rmtree(training, ignore_errors=True)
+        _forget(training)
     state.wait_for_everyone()
     return target, report
 
@@ -114,6 +130,25 @@ def new_ids_of(report: dict[str, Any]) -> list[int] | None:
     if not isinstance(sources, list):
         return None
     return [token_id for token_id, source in enumerate(sources) if source not in KEPT_SOURCES]
+
+
+def _work_folder(target: Path) -> Path:
+    """Where a run towards `target` keeps its checkpoints; refused where something that is no run of ours lies there."""
+    whole = target.expanduser().resolve()
+    folder = whole.with_name(f".{whole.name}.tokext-training")
+    ours = folder.is_dir() and not folder.is_symlink() and ((folder / SETTINGS).is_file() or not any(folder.iterdir()))
+    if (folder.exists() or folder.is_symlink()) and not ours:
+        raise OutputExistsError(
+            f"{folder} is needed for the checkpoints of this run but holds something else: move it away, or choose "
+            "another --output"
+        )
+    return folder
+
+
+def _forget(training: Path) -> None:
+    """Remove a run's checkpoints; a folder without our settings is not touched."""
+    if (training / SETTINGS).is_file() and not training.is_symlink():
+        shutil.rmtree(training, ignore_errors=True)
 
 
 def _read_report(folder: Path) -> dict[str, Any]:

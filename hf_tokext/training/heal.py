@@ -178,6 +178,12 @@ def heal_model(
     return healed.eval(), report
 
 
+def processes() -> PartialState:
+    """The processes that learn together, and where this one stands among them."""
+    # told where there is nothing but CPUs: only then does it count the processes that were launched on them
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
+
+
 def native_bf16() -> bool:
     """Whether the hardware that training would run on multiplies bfloat16 natively."""
     if torch.accelerator.is_available():
@@ -202,8 +208,7 @@ def _arguments(
     save_every: int | None,
 ) -> TrainingArguments:
     """Batch sizes that keep the logits within bounds, and everything that makes a run repeatable."""
-    # told where there is nothing but CPUs: only then does it count the processes that were launched on them
-    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
+    state = processes()
     devices = state.num_processes
     if devices == 1 and state.device.type == "cuda":
         devices = max(1, torch.cuda.device_count())  # the trainer splits a batch over them

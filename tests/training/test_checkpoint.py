@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from hf_tokext.errors import CheckpointError, OutputExistsError
-from hf_tokext.training import heal_checkpoint
+from hf_tokext.errors import CheckpointError, OutputExistsError, UnsupportedModelError
+from hf_tokext.training import heal_checkpoint, recovery
 from tests.models import tiny_folder
 from tests.tokenizers import TEXT, byte_level
 
@@ -78,3 +78,74 @@ def test_the_adapter_alone(folder):
     target, _ = heal_checkpoint(folder, [TEXT], train="lora", merge=False, **OPTIONS)
     names = set(contents(target))
     assert "adapter_model.safetensors" in names and "model.safetensors" not in names
+
+
+def work_folder(folder):
+    return folder.with_name(f".{folder.name}-healed.tokext-training")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_folders_of_the_user_are_never_removed(folder, overwrite):
+    """Neither one of a likely name, nor one that has the very name of the folder for checkpoints."""
+    likely = folder.with_name("model-healed-training")
+    for path in (likely, work_folder(folder)):
+        path.mkdir()
+        (path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputExistsError, match="move it away"):
+        heal_checkpoint(folder, [TEXT], overwrite=overwrite, **OPTIONS)
+    assert (work_folder(folder) / "thesis.txt").read_text() == "years of work"
+    (work_folder(folder) / "thesis.txt").rename(folder.with_name("thesis.txt"))
+    heal_checkpoint(folder, [TEXT], overwrite=overwrite, **OPTIONS)
+    assert (likely / "thesis.txt").read_text() == "years of work"
+    assert not work_folder(folder).exists()
+
+
+def test_a_link_in_the_place_of_the_work_folder_is_refused(folder):
+    elsewhere = folder.with_name("elsewhere")
+    elsewhere.mkdir()
+    (elsewhere / "heal.json").write_text("{}")
+    work_folder(folder).symlink_to(elsewhere)
+    with pytest.raises(OutputExistsError, match="move it away"):
+        heal_checkpoint(folder, [TEXT], overwrite=True, **OPTIONS)
+    assert (elsewhere / "heal.json").read_text() == "{}"
+
+
+def stopped(folder, monkeypatch, **options):
+    """A run that is killed after its third step."""
+
+    def stop(self, args, state, control, **kwargs):
+        if state.global_step == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recovery.Recovery, "on_step_begin", stop, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            heal_checkpoint(folder, [TEXT], **OPTIONS, **options)
+
+
+def test_a_stopped_run_is_resumed_or_forgotten_and_leaves_nothing(folder, monkeypatch):
+    stopped(folder, monkeypatch)
+    assert (work_folder(folder) / "checkpoint-3").is_dir()
+    with pytest.raises(OutputExistsError, match="stopped run"):
+        heal_checkpoint(folder, [TEXT], **OPTIONS)
+    _, report = heal_checkpoint(folder, [TEXT], resume=True, **OPTIONS)
+    assert report.resumed_from == 3 and not work_folder(folder).exists()
+    stopped(folder, monkeypatch, overwrite=True)
+    _, report = heal_checkpoint(folder, [TEXT], overwrite=True, **OPTIONS)
+    assert report.resumed_from is None and not work_folder(folder).exists()
+
+
+def test_a_stopped_run_outlives_a_checkpoint_that_cannot_be_opened(folder, monkeypatch):
+    stopped(folder, monkeypatch)
+    before = (folder / "config.json").read_text()
+    (folder / "config.json").write_text("{")
+    with pytest.raises(CheckpointError):
+        heal_checkpoint(folder, [TEXT], overwrite=True, **OPTIONS)
+    (folder / "config.json").write_text(before)
+    assert heal_checkpoint(folder, [TEXT], resume=True, **OPTIONS)[1].resumed_from == 3
+
+
+def test_a_run_that_never_began_leaves_nothing(folder):
+    with pytest.raises(UnsupportedModelError):
+        heal_checkpoint(folder, [TEXT], train="some", **OPTIONS)
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
