@@ -23,6 +23,10 @@ from hf_tokext.vocabulary.pieces import TOKENIZER_FILE
 from hf_tokext.vocabulary.tokenizer_json import read_tokenizer_json
 
 PLOT = "hf_tokext_recovery.png"
+WEIGHTS = (
+    ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".gguf", ".ggml", ".h5", ".hdf5", ".msgpack", ".onnx",
+    ".onnx_data", ".tflite", ".npz", ".npy", ".index", ".index.json",
+)  # fmt: skip
 KEPT_SOURCES = ("anchor", "role", "quiet")  # copied as they are from the base, or held at no probability
 
 
@@ -165,9 +169,12 @@ def _read_report(folder: Path) -> dict[str, Any]:
 
 
 def _copy_the_rest(source: Path, target: Path) -> None:
-    """Copy all files that are not weights; config.json too, since nothing in it changed."""
+    """Copy all files that are not weights, in whatever format: those of the source are the model before it was healed.
+
+    config.json is copied too, since nothing in it changed.
+    """
     for path in sorted(source.iterdir()):
-        if path.is_file() and path.suffix != ".safetensors" and not path.name.endswith(".index.json"):
+        if path.is_file() and not path.name.lower().endswith(WEIGHTS):
             shutil.copyfile(checked_file(source, path.name), target / path.name)
 
 

@@ -149,3 +149,17 @@ def test_a_run_that_never_began_leaves_nothing(folder):
     with pytest.raises(UnsupportedModelError):
         heal_checkpoint(folder, [TEXT], train="some", **OPTIONS)
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_no_weights_of_the_source_come_along(folder):
+    stale = [
+        "pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth", "optimizer.pt", "model.ckpt", "x.pkl",
+        "model.Q4_K_M.gguf", "tf_model.h5", "flax_model.msgpack", "model.onnx", "model-00001-of-00002.safetensors",
+        "PYTORCH_MODEL.BIN",
+    ]  # fmt: skip
+    for name in (*stale, "notes.txt", "LICENSE"):
+        (folder / name).write_bytes(b"old")
+    target, _ = heal_checkpoint(folder, [TEXT], **OPTIONS)
+    names = set(contents(target))
+    assert names.isdisjoint(stale)
+    assert {"notes.txt", "LICENSE", "model.safetensors", "tokenizer.json"} <= names
