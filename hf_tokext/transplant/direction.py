@@ -1,6 +1,7 @@
 """The direction in which every hidden state before the head agrees; adding it to a row shifts its logit."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ LIMIT = 2_000
 STRENGTH = 1e-3
 # Share of the constant 1 that h.u must explain; trained LMs reach 0.99, an untrained one has no such direction.
 LEAST_EXPLAINED = 0.8
+# Ids on which the slope of the returned logits is measured, and the slope below which rows cannot move them.
+SLOPE_IDS = 1_024
+LEAST_SLOPE = 1e-4
 
 # Text for models whose user gives none: prose, code, numbers and several scripts.
 DEFAULT_TEXTS = (
@@ -31,7 +35,11 @@ DEFAULT_TEXTS = (
 def head_direction(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str] | None = None
 ) -> Tensor | None:
-    """Find the vector u with h.u near 1 for all hidden states h that enter the head (ridge regression).
+    """Find the vector u that, added to a row of the head, raises the logit that the model returns by about 1.
+
+    h.u is made near 1 for all hidden states h that enter the head (ridge regression), and u is then divided by the
+    slope of the returned logits against those of the head: Granite divides them by `logits_scaling`, Cohere multiplies
+    them by `logit_scale`, Gemma 2 caps them softly (there it is the slope at the logits that the text gives).
 
     Args:
         model: the base, with the vocabulary it was trained with.
@@ -39,13 +47,22 @@ def head_direction(
         texts: text like that which the model will see; a few thousand tokens are used. None for a built-in sample.
 
     Returns:
-        u, [D of the head], float32, or None where the model has no head, or its states have no common direction.
+        u, [D of the head], float32, or None where the model has no head, its states have no common direction, or the
+        returned logits do not follow the head's.
     """
     head = model.get_output_embeddings()
     if head is None:
         return None
     caught: list[Tensor] = []
-    hook = head.register_forward_pre_hook(lambda module, inputs: caught.append(inputs[0].detach().float().cpu()))
+    own: list[Tensor] = []
+    slope: float | None = None
+
+    def catch(module: torch.nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        caught.append(inputs[0].float().cpu())
+        if slope is None:
+            own.append(_sample(output))
+
+    hook = head.register_forward_hook(catch)
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
@@ -56,21 +73,50 @@ def head_direction(
             for start in range(0, len(ids), window):
                 cut = torch.tensor([ids[start : start + window]], device=device)
                 extra = {"decoder_input_ids": cut} if model.config.is_encoder_decoder else {}
-                model(input_ids=cut, **extra)
+                returned = model(input_ids=cut, **extra)
+                if slope is None:
+                    slope = _slope(own, getattr(returned, "logits", None))
             left -= len(ids)
             if left <= 0:
                 break
     finally:
         hook.remove()
         model.train(was_training)
-    if not caught:
+    if slope is None or not abs(slope) >= LEAST_SLOPE:
         return None
     states = torch.cat([part.reshape(-1, part.shape[-1]) for part in caught]).double()
     moments = states.T @ states / len(states)
     ridge = STRENGTH * moments.diagonal().mean() * torch.eye(len(moments), dtype=torch.float64)
     found = torch.linalg.solve(moments + ridge, states.mean(0))
     explained = 1 - float(((states @ found - 1) ** 2).mean())
-    return found.float() if explained >= LEAST_EXPLAINED else None
+    return (found / slope).float() if explained >= LEAST_EXPLAINED else None
+
+
+def _sample(logits: Tensor) -> Tensor:
+    """The logits of some ids, evenly chosen, [positions, ids], float64; a copy."""
+    flat = logits.reshape(-1, logits.shape[-1])
+    return flat[:, :: -(-flat.shape[-1] // SLOPE_IDS)].to("cpu", torch.float64, copy=True)
+
+
+def _slope(own: Sequence[Tensor], returned: Tensor | None) -> float:
+    """How much a returned logit moves where the head's own moves by 1; not a number where that cannot be told.
+
+    Args:
+        own: sampled logits of every call of the head in one pass, [positions, ids].
+        returned: the logits that the model gave, or None where its output has none by that name.
+
+    Returns:
+        The median over ids of the regression over positions, which masked ids and biases do not disturb.
+    """
+    if returned is None:  # nothing is known of what follows the head
+        return 1.0
+    after = _sample(returned)
+    for before in own:
+        if before.shape == after.shape:
+            if len(before) > 1:
+                before, after = before - before.mean(0), after - after.mean(0)
+            return float(((before * after).sum(0) / (before * before).sum(0)).nanmedian())
+    return float("nan")
 
 
 def window_of(model: PreTrainedModel) -> int:

@@ -1,14 +1,25 @@
 import pytest
 import torch
-from transformers import GPT2Model
+from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Model,
+    GraniteConfig,
+    GraniteForCausalLM,
+)
 
-from hf_tokext.transplant.direction import DEFAULT_TEXTS, LIMIT, WINDOW, head_direction, window_of
+from hf_tokext.transplant.direction import DEFAULT_TEXTS, LIMIT, SLOPE_IDS, WINDOW, head_direction, window_of
+from hf_tokext.transplant.in_memory import transplant_tokenizer
+from hf_tokext.transplant.verify import QUIET_MASS
 from tests.models import tiny
 from tests.tokenizers import byte_level
 
 TOKENIZER = byte_level(300)
 OTHER_TEXT = "Quite another text, 77 words or so; the hill was steep and the bees were many."
 CONSTANT = 5.0
+IDS = len(TOKENIZER)
 
 
 def common(name="gpt2", size=CONSTANT):
@@ -109,6 +120,88 @@ def test_the_model_is_left_as_it_was_even_after_an_error(training):
     assert model.training is training
     assert not model.get_output_embeddings()._forward_pre_hooks
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "max_position_embeddings": 256}
+HEADS = {"num_attention_heads": 2, "num_key_value_heads": 1, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+SCALED = {
+    "granite": (GraniteForCausalLM, GraniteConfig, {"logits_scaling": 16.0}),
+    "cohere": (CohereForCausalLM, CohereConfig, {"logit_scale": 0.0625}),
+    "soft cap": (Gemma2ForCausalLM, Gemma2Config, {"head_dim": 8, "final_logit_softcapping": 30.0}),
+}
+
+
+def scaled(name, size=IDS, **more):
+    """A model that scales its logits after the head, untied; place 3 of every state before the head is near 4."""
+    kind, config, options = SCALED[name]
+    torch.manual_seed(0)
+    model = kind(config(vocab_size=size, tie_word_embeddings=False, **SIZES, **HEADS, **options | more)).eval()
+    with torch.no_grad():
+        model.model.embed_tokens.weight[:, 3] = 5.0  # the norms before the head have no bias
+        model.lm_head.weight[:, 3] = 0.0
+        model.lm_head.weight.mul_(20)
+    return model
+
+
+@pytest.mark.parametrize("text", [OTHER_TEXT, "a"])
+@pytest.mark.parametrize("name", SCALED)
+def test_what_a_model_does_to_its_logits_after_the_head_is_reckoned_in(name, text):
+    model = scaled(name)
+    found = head_direction(model, TOKENIZER, [text])
+    _, before = states(model, OTHER_TEXT)
+    with torch.no_grad():
+        model.lm_head.weight[7] -= 3 * found
+    change = states(model, OTHER_TEXT)[1] - before
+    assert torch.allclose(change[:, 7], torch.tensor(-3.0), atol=0.15)
+    change[:, 7] = 0
+    assert not change.any()
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_quiet_ids_of_a_model_that_scales_its_logits_hold_no_probability(name):
+    model, tokenizer, report = transplant_tokenizer(
+        scaled(name), TOKENIZER, byte_level(280), rows=400, texts=[OTHER_TEXT]
+    )
+    quiet = [index for index, source in enumerate(report.sources) if source == "quiet"]
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([tokenizer(OTHER_TEXT)["input_ids"]])).logits[0]
+    assert report.calibrated and len(quiet) >= 120
+    assert float(logits.softmax(-1)[:, quiet].sum(-1).max()) < QUIET_MASS
+
+
+def test_a_scale_of_one_leaves_the_direction_as_it_is():
+    found = [head_direction(scaled("granite", logits_scaling=scale), TOKENIZER) for scale in (1.0, 8.0)]
+    assert torch.allclose(found[1], 8 * found[0], rtol=1e-5)
+    hidden, _ = states(scaled("granite"), OTHER_TEXT)
+    assert float((hidden @ found[0] - 1).abs().max()) < 0.05
+
+
+def test_ids_that_the_model_masks_and_a_large_vocabulary_do_not_disturb_the_scale():
+    model = scaled("granite", size=3 * SLOPE_IDS)
+    expected = head_direction(model, TOKENIZER)
+    inner = model.forward
+
+    def forward(**given):
+        result = inner(**given)
+        result.logits[..., 1000:2000] = torch.finfo(torch.float32).min
+        return result
+
+    model.forward = forward
+    assert torch.equal(head_direction(model, TOKENIZER), expected)
+
+
+def test_logits_that_do_not_follow_the_head_give_none():
+    model = scaled("granite")
+    inner = model.forward
+
+    def forward(**given):
+        result = inner(**given)
+        result.logits = torch.zeros_like(result.logits)
+        return result
+
+    assert head_direction(model, TOKENIZER) is not None
+    model.forward = forward
+    assert head_direction(model, TOKENIZER) is None
 
 
 def test_window_of():
