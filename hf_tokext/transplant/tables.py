@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hf_tokext.rows import RowProblem, init_rows
 from hf_tokext.transplant.plan import Plan
+from hf_tokext.transplant.vocabulary_tensors import VocabularyTensors
 
 # Nats that the logit of every made row is lowered by. Measured on SmolLM2-135M with Llama-2's tokenizer: bits per
 # byte on dev texts fall with the shift until about -3 and hardly change from there to -5 (docs/transplant.md).
@@ -40,7 +41,8 @@ class TableOptions:
 
     Attributes:
         donor: the donor's tables in the order of the new ids, or None.
-        direction: vector that every hidden state before the head has a product of about 1 with, [D], or None.
+        direction: vector that, added to a row of the head, raises its logit by about 1, [D], or None.
+        calibrate: whether made and quiet rows are shifted at all, by the direction or on the biases.
         word_vectors: function from pieces to vectors, or None.
         method_options: options of the row method.
         seed: seed of everything random.
@@ -50,11 +52,22 @@ class TableOptions:
 
     donor: Tables | None = None
     direction: Tensor | None = None
+    calibrate: bool = True
     word_vectors: Callable[..., Tensor] | None = None
     method_options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     max_memory: int | None = None
     progress: Callable[[int, int], None] | None = None
+
+
+def needs_direction(found: Tables | VocabularyTensors) -> bool:
+    """Whether rows can only be shifted by the head's direction: there is a head, and no bias that takes the shift."""
+    return found.has_head and not found.biases
+
+
+def is_calibrated(found: Tables | VocabularyTensors, options: TableOptions) -> bool:
+    """Whether `new_tables` shifts the rows that it makes."""
+    return options.calibrate and (bool(found.biases) or (needs_direction(found) and options.direction is not None))
 
 
 def new_tables(plan: Plan, tables: Tables, options: TableOptions) -> tuple[Tables, dict[int, float]]:
@@ -69,18 +82,18 @@ def new_tables(plan: Plan, tables: Tables, options: TableOptions) -> tuple[Table
         The new tables in the base's dtypes (copied rows bit-equal), and the residual of each made id where the
         method has one (of the input embedding).
     """
-    biased = bool(tables.biases)
+    shifts = is_calibrated(tables, options)
+    direction = options.direction if shifts and needs_direction(tables) else None
     side = "tied" if tables.output is None and tables.has_head else "input"
-    lowers = options.direction if side == "tied" and not biased else None
+    lowers = direction if side == "tied" else None
     donor = options.donor
     donor_input = donor.input if donor else None
     first, residual = _new_matrix(plan, tables.input, donor_input, side, lowers, options)
     second = None
     if tables.output is not None:
         donor_output = (donor.output if donor.output is not None else donor.input) if donor else None
-        lowers = None if biased else options.direction
-        second, _ = _new_matrix(plan, tables.output, donor_output, "output", lowers, options)
-    biases = {name: _new_bias(plan, bias) for name, bias in tables.biases.items()}
+        second, _ = _new_matrix(plan, tables.output, donor_output, "output", direction, options)
+    biases = {name: _new_bias(plan, bias, shifts) for name, bias in tables.biases.items()}
     return Tables(first, second, biases, tables.has_head), residual
 
 
@@ -127,15 +140,16 @@ def _new_matrix(
     return new, residual
 
 
-def _new_bias(plan: Plan, bias: Tensor) -> Tensor:
+def _new_bias(plan: Plan, bias: Tensor, shifts: bool) -> Tensor:
     floats = bias.float()
     known = floats[..., plan.base.ids]
     new = known.mean(-1, keepdim=True).repeat_interleave(plan.rows, -1)
     for index in plan.made:
         spelling = plan.spelled[index]
         value = floats[..., list(spelling)].mean(-1) if spelling else known.mean(-1)
-        new[..., index] = value + MADE_SHIFT
-    new[..., plan.quiet] = known.min(-1, keepdim=True).values + QUIET_SHIFT
+        new[..., index] = value + (MADE_SHIFT if shifts else 0.0)
+    if shifts:
+        new[..., plan.quiet] = known.min(-1, keepdim=True).values + QUIET_SHIFT
     new = new.to(bias.dtype)
     if plan.copied:
         new[..., list(plan.copied)] = bias[..., list(plan.copied.values())]

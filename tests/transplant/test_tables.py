@@ -4,9 +4,19 @@ import torch
 from hf_tokext.rows import RowProblem, Rows, row_method
 from hf_tokext.rows import registry as house
 from hf_tokext.transplant.plan import make_plan
-from hf_tokext.transplant.tables import MADE_SHIFT, QUIET_SHIFT, TableOptions, Tables, new_tables
+from hf_tokext.transplant.tables import (
+    MADE_SHIFT,
+    QUIET_SHIFT,
+    TableOptions,
+    Tables,
+    is_calibrated,
+    needs_direction,
+    new_tables,
+)
+from hf_tokext.transplant.vocabulary_tensors import vocabulary_tensors_of_model
 from hf_tokext.vocabulary.pieces import read_vocabulary
 from tests.handmade import bpe
+from tests.models import tiny
 
 BASE = read_vocabulary(bpe(["a", "b", "c"], eos_token="</s>"))
 TARGET = read_vocabulary(bpe(["c", "a", "b", "ab", "bc"], merges=[("a", "b")], eos_token="</s>"))
@@ -77,6 +87,38 @@ def test_where_there_is_a_bias_it_takes_the_whole_shift_and_the_rows_none(shape)
     assert torch.equal(found.biases["lm_head.bias"], expected.reshape(*shape[:-1], 7))
     assert torch.equal(found.output[[MADE, 5]], torch.stack([torch.tensor([4.0, 2.0]), HEAD_MEAN]))
     assert torch.equal(found.input[MADE], torch.tensor([4.0, -1.0]))
+
+
+@pytest.mark.parametrize("shape", [(6,), (1, 6)])
+def test_uncalibrated_neither_biases_nor_rows_are_shifted(shape):
+    bias = torch.tensor([1.0, 0.5, -2.5, 3.0, 99.0, -99.0]).reshape(shape)
+    found, _ = made(Tables(ROWS, HEAD, {"bias": bias}), direction=DIRECTION, calibrate=False)
+    expected = torch.tensor([1.0, 3.0, 0.5, -2.5, -1.0, 0.5, 0.5])  # the mean of a and b; the mean of the four ids
+    assert torch.equal(found.biases["bias"], expected.reshape(*shape[:-1], 7))
+    assert torch.equal(found.output[[MADE, 5]], torch.stack([torch.tensor([4.0, 2.0]), HEAD_MEAN]))
+    for tables in (Tables(ROWS), Tables(ROWS, HEAD)):
+        (one, _), (other, _) = made(tables, direction=DIRECTION, calibrate=False), made(tables)
+        assert torch.equal(one.input, other.input) and (one.output is None or torch.equal(one.output, other.output))
+
+
+def test_only_a_head_without_a_bias_needs_the_direction():
+    assert needs_direction(Tables(ROWS)) and needs_direction(Tables(ROWS, HEAD))
+    assert not needs_direction(Tables(ROWS, has_head=False))
+    assert not needs_direction(Tables(ROWS, HEAD, {"bias": ROWS[:, 0]}))
+    names = ("llama", "gpt2", "gpt_neox", "bert", "roberta", "bart", "t5")
+    needing = [name for name in names if needs_direction(vocabulary_tensors_of_model(tiny(name)))]
+    assert needing == ["llama", "gpt2", "gpt_neox", "t5"]
+
+
+def test_calibrated_is_what_has_a_bias_or_a_direction_and_was_not_told_otherwise():
+    biased, plain, headless = Tables(ROWS, HEAD, {"bias": ROWS[:, 0]}), Tables(ROWS), Tables(ROWS, has_head=False)
+    for direction in (None, DIRECTION):
+        options = TableOptions(direction=direction)
+        assert is_calibrated(biased, options)
+        assert is_calibrated(plain, options) is (direction is not None)
+        assert not is_calibrated(headless, options)
+        told = TableOptions(direction=direction, calibrate=False)
+        assert not any(is_calibrated(tables, told) for tables in (biased, plain, headless))
 
 
 def test_ids_that_the_base_cannot_spell_get_the_mean():
