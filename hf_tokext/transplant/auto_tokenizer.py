@@ -1,5 +1,6 @@
 """What AutoTokenizer makes of a tokenizer beside a config, and how to make it take tokenizer.json as it stands."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +36,10 @@ class TransplantedTokenizer(TokenizersBackend):
 
     def _save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
         written = super()._save_pretrained(save_directory, *args, **kwargs)
+        config = Path(save_directory) / "tokenizer_config.json"
+        # a class that transformers knows: without a model's config beside it, it loads that and asks for no trust
+        declared = json.loads(config.read_text(encoding="utf-8")) | {"tokenizer_class": "TokenizersBackend"}
+        config.write_text(json.dumps(declared, indent=2, ensure_ascii=False), encoding="utf-8")
         name_tokenizer(Path(save_directory), "TransplantedTokenizer", CODE)
         return (*written, str(Path(save_directory) / CODE_FILE))
 

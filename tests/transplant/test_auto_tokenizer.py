@@ -51,6 +51,15 @@ def test_objects_on_qwen2(trust, tmp_path):
     assert ids(loaded) == ids(donor) and loaded.special_tokens_map == donor.special_tokens_map
 
 
+def test_saved_alone_it_asks_for_no_trust(tmp_path):
+    """As beside an adapter; and a model that is saved later finds the ids kept."""
+    model, tokenizer, _ = transplant_tokenizer(tiny("qwen2", vocab_size=300), byte_level(300), sentencepiece_like())
+    tokenizer.save_pretrained(tmp_path)
+    alone = AutoTokenizer.from_pretrained(tmp_path)  # a question would fail here
+    model.save_pretrained(tmp_path)
+    assert ids(alone) == ids(AutoTokenizer.from_pretrained(tmp_path)) == ids(sentencepiece_like())
+
+
 def test_no_code_where_a_stock_load_is_right(tmp_path):
     donor = sentencepiece_like()
     tiny_folder("llama", tmp_path / "base", vocab_size=300)
