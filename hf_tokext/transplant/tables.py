@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import log
 from typing import Any
 
 import torch
@@ -10,12 +11,19 @@ from torch import Tensor
 from hf_tokext.rows import RowProblem, init_rows
 from hf_tokext.transplant.plan import Plan
 from hf_tokext.transplant.vocabulary_tensors import VocabularyTensors
+from hf_tokext.vocabulary.roles import roles
 
 # Nats that the logit of every made row is lowered by. Measured on SmolLM2-135M with Llama-2's tokenizer: bits per
 # byte on dev texts fall with the shift until about -3 and hardly change from there to -5 (docs/transplant.md).
 MADE_SHIFT = -3.0
 # Nats for ids that must not be produced: e^-30 of an average row's probability.
 QUIET_SHIFT = -30.0
+# Nats for ids that text never produces and whose row is that of an end of sequence too. No more than needed: where the
+# head is tied the input row moves as well, and nats per token after Gemma 3 270M's own <bos>, moved so, are 2.73 at 0
+# and -5, 2.78 at -10, 2.96 at -30.
+SILENT_SHIFT = -5.0
+SILENT_ROLES = ("bos", "unk", "pad", "cls", "mask")
+END_ROLES = ("eos", "turn_end", "sep")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,22 +50,22 @@ class TableOptions:
     Attributes:
         donor: the donor's tables in the order of the new ids, or None.
         direction: vector that, added to a row of the head, raises its logit by about 1, [D], or None.
-        calibrate: whether made and quiet rows are shifted at all, by the direction or on the biases.
         word_vectors: function from pieces to vectors, or None.
         method_options: options of the row method.
         seed: seed of everything random.
         max_memory: bytes of work space a method may take, or None.
         progress: takes (done, total).
+        calibrate: whether made and quiet rows are shifted at all, by the direction or on the biases.
     """
 
     donor: Tables | None = None
     direction: Tensor | None = None
-    calibrate: bool = True
     word_vectors: Callable[..., Tensor] | None = None
     method_options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     max_memory: int | None = None
     progress: Callable[[int, int], None] | None = None
+    calibrate: bool = True
 
 
 def needs_direction(found: Tables | VocabularyTensors) -> bool:
@@ -70,6 +78,38 @@ def is_calibrated(found: Tables | VocabularyTensors, options: TableOptions) -> b
     return options.calibrate and (bool(found.biases) or (needs_direction(found) and options.direction is not None))
 
 
+def shared_shifts(plan: Plan) -> dict[int, float]:
+    """Say how far the logits of ids that are copied from one base id must fall, lest their sum exceed the base's own.
+
+    k ids that share a base id get 1/k of its probability each, ln k less. Where one of them is an end of sequence
+    (GPT-2's `<|endoftext|>` becomes `<unk>`, `<s>` and `</s>` of Llama 2), the new tokenizer's eos keeps the whole: its
+    probability is that of stopping, and it must not fall to a third. Of the others, bos, unk, pad, cls and mask, which
+    text never produces, fall by `SILENT_SHIFT`; the rest (ends of turns, tokens mapped by the user) by the logarithm
+    of how many ids are left that text may produce, eos included.
+
+    Args:
+        plan: where every row comes from.
+
+    Returns:
+        New id to nats, below zero; ids whose rows stay bit-equal are not in it.
+    """
+    groups: dict[int, list[int]] = {}
+    for index, partner in sorted(plan.copied.items()):
+        if plan.source[index] != "quiet":
+            groups.setdefault(partner, []).append(index)
+    known = roles(plan.target)
+    ends = {index for role in END_ROLES for index in known.get(role, ())}
+    silent = {index for role in SILENT_ROLES for index in known.get(role, ()) if plan.source[index] == "role"} - ends
+    eos = known.get("eos", (None,))[0]
+    found: dict[int, float] = {}
+    for group in groups.values():
+        never = silent if ends & set(group) else set()
+        share = -log(sum(index not in never for index in group))
+        shifts = {index: SILENT_SHIFT if index in never else share for index in group if index != eos}
+        found |= {index: shift for index, shift in shifts.items() if shift}
+    return found
+
+
 def new_tables(plan: Plan, tables: Tables, options: TableOptions) -> tuple[Tables, dict[int, float]]:
     """Make the new tables.
 
@@ -79,7 +119,7 @@ def new_tables(plan: Plan, tables: Tables, options: TableOptions) -> tuple[Table
         options: donor, direction of the head, seed.
 
     Returns:
-        The new tables in the base's dtypes (copied rows bit-equal), and the residual of each made id where the
+        The new tables in the base's dtypes (copied rows bit-equal, but for `shared_shifts` in the head), and the residual of each made id where the
         method has one (of the input embedding).
     """
     shifts = is_calibrated(tables, options)
@@ -108,6 +148,9 @@ def _new_matrix(
         new[plan.quiet] = (mean + QUIET_SHIFT * direction).to(base.dtype)
     if plan.copied:
         new[list(plan.copied)] = base[list(plan.copied.values())]
+    if direction is not None:
+        for index, shift in shared_shifts(plan).items():
+            new[index] = (floats[plan.copied[index]] + shift * direction).to(base.dtype)
     residual: dict[int, float] = {}
     # overrides of several pieces are composed whatever the method, since the user said from what
     by_method = [i for i in plan.made if plan.source[i] in ("approximate", "compose")]
@@ -153,4 +196,7 @@ def _new_bias(plan: Plan, bias: Tensor, shifts: bool) -> Tensor:
     new = new.to(bias.dtype)
     if plan.copied:
         new[..., list(plan.copied)] = bias[..., list(plan.copied.values())]
+    if shifts:
+        for index, shift in shared_shifts(plan).items():
+            new[..., index] = (floats[..., plan.copied[index]] + shift).to(bias.dtype)
     return new

@@ -1,3 +1,5 @@
+from math import log
+
 import pytest
 import torch
 
@@ -7,11 +9,13 @@ from hf_tokext.transplant.plan import make_plan
 from hf_tokext.transplant.tables import (
     MADE_SHIFT,
     QUIET_SHIFT,
+    SILENT_SHIFT,
     TableOptions,
     Tables,
     is_calibrated,
     needs_direction,
     new_tables,
+    shared_shifts,
 )
 from hf_tokext.transplant.vocabulary_tensors import vocabulary_tensors_of_model
 from hf_tokext.vocabulary.pieces import read_vocabulary
@@ -142,6 +146,82 @@ def test_an_override_of_several_pieces_is_composed_whatever_the_method():
     assert torch.allclose(found.input[3], (2 * ROWS[3] + ROWS[1]) / 3)
     assert torch.equal(found.input[1], ROWS[2])
     assert not found.input[MADE].any()
+
+
+END = "<|endoftext|>"
+ONE_END = read_vocabulary(bpe(["a", "b"], special=(END,), eos_token=END, bos_token=END, unk_token=END))
+LLAMA = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+
+
+def shared(*special, base=ONE_END, tokens=("a", "b"), roles=LLAMA, **options):
+    target = read_vocabulary(bpe(tokens, special=special, **{k: v for k, v in roles.items() if v in special}))
+    return make_plan(base, target, base_rows=len(base), **options)
+
+
+def test_of_ids_that_share_an_end_of_sequence_eos_keeps_the_whole_and_what_text_never_produces_falls_far():
+    assert SILENT_SHIFT == -5.0
+    plan = shared("<unk>", "<s>", "</s>")
+    assert plan.copied == {0: 0, 1: 0, 2: 0, 3: 1, 4: 2}
+    assert shared_shifts(plan) == {0: -5.0, 1: -5.0}
+    tables = Tables(ROWS[:3], HEAD[:3])
+    found, _ = made(tables, plan, direction=DIRECTION)
+    assert torch.equal(found.input, ROWS[[0, 0, 0, 1, 2]])
+    low = torch.tensor([0.5 - 2.5, 1.0 + 1.25])
+    assert torch.equal(found.output, torch.stack([low, low, *HEAD[:3]]))
+    tied, _ = made(Tables(HEAD[:3]), plan, direction=DIRECTION)
+    assert torch.equal(tied.input, found.output)
+    for options in ({}, {"direction": DIRECTION, "calibrate": False}):
+        assert torch.equal(made(tables, plan, **options)[0].output, HEAD[[0, 0, 0, 1, 2]])
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3)])
+def test_where_there_is_a_bias_shared_ids_are_lowered_on_it(shape):
+    bias = torch.tensor([1.0, 0.5, -2.5]).reshape(shape)
+    plan = shared("<unk>", "<s>", "</s>")
+    found, _ = made(Tables(ROWS[:3], HEAD[:3], {"bias": bias}), plan)
+    assert torch.equal(found.biases["bias"], torch.tensor([-4.0, -4.0, 1.0, 0.5, -2.5]).reshape(*shape[:-1], 5))
+    assert torch.equal(found.output, HEAD[[0, 0, 0, 1, 2]])
+    told, _ = made(Tables(ROWS[:3], HEAD[:3], {"bias": bias}), plan, calibrate=False)
+    assert torch.equal(told.biases["bias"], bias[..., [0, 0, 0, 1, 2]])
+
+
+def test_the_end_of_a_turn_that_shares_the_row_of_eos_gets_half_of_it():
+    plan = shared("<s>", "</s>", "<|im_end|>")
+    assert plan.copied == {0: 0, 1: 0, 2: 0, 3: 1, 4: 2}
+    assert shared_shifts(plan) == {0: -5.0, 2: -log(2)}
+
+
+def test_the_end_of_a_bert_keeps_the_whole_though_it_is_no_eos():
+    plan = shared("[PAD]", "[CLS]", "[SEP]", roles={})
+    assert plan.copied == {0: 0, 1: 0, 2: 0, 3: 1, 4: 2}
+    assert shared_shifts(plan) == {0: -5.0, 1: -5.0}
+
+
+def test_an_eos_that_is_pad_too_keeps_the_whole():
+    assert shared_shifts(shared("<s>", "</s>", roles=LLAMA | {"pad_token": "</s>"})) == {0: -5.0}
+
+
+def test_k_ids_of_one_row_have_together_the_probability_that_it_had():
+    base = read_vocabulary(bpe(["a", "b", "c"], special=()))
+    plan = shared(base=base, tokens=("a", "b", "x", "y"), overrides={"x": "a", "y": "a"})
+    assert plan.copied == {0: 0, 1: 1, 2: 0, 3: 0}
+    assert shared_shifts(plan) == {index: -log(3) for index in (0, 2, 3)}
+    head, hidden = HEAD[:3], DIRECTION / DIRECTION.square().sum()  # so that hidden.DIRECTION = 1
+    found, _ = made(Tables(ROWS[:3], head), plan, direction=DIRECTION)
+    odds = (found.output @ hidden).exp()
+    assert torch.equal(found.output[1], head[1])
+    assert float(odds[[0, 2, 3]].sum()) == pytest.approx(float((head[0] @ hidden).exp()), rel=1e-5)
+
+
+def test_a_token_that_the_user_maps_to_the_end_shares_it_with_eos_and_is_not_silenced():
+    plan = shared("<s>", "</s>", overrides={"<s>": END})
+    assert plan.source[0] == "override"
+    assert shared_shifts(plan) == {0: -log(2)}
+
+
+def test_ids_of_their_own_rows_are_shifted_nowhere():
+    assert shared_shifts(PLAN) == {}
+    assert shared_shifts(make_plan(BASE, BASE, base_rows=6)) == {}
 
 
 @pytest.fixture
