@@ -79,7 +79,8 @@ class GlyphTokenizer(TokenizersBackend):
 
     def get_vocab(self) -> dict[str, int]:
         """Give the spelling of every token in the byte alphabet with its id; parts of characters are left out."""
-        return {text: number for text, number in super().get_vocab().items() if number < len(self)}
+        end = len(self)
+        return {text: number for text, number in super().get_vocab().items() if number < end}
 
     def encode_units(self, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """Encode many texts into one array, at memory speed; markers in a text are characters like all else.

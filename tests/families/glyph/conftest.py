@@ -76,7 +76,7 @@ def tokenizer():
     return GlyphTokenizer()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fresh(glyphs):
     """Make a model; pictures where it needs them."""
 

@@ -28,9 +28,9 @@ def test_save_and_reload_are_bit_equal_and_caches_change_nothing(fresh, name, tm
     again, info = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert type(again) is GlyphForCausalLM
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"))
-    assert {k: v.tolist() for k, v in again.state_dict().items()} == {
-        k: v.tolist() for k, v in model.state_dict().items()
-    }
+    state = model.state_dict()
+    assert again.state_dict().keys() == state.keys()
+    assert all(torch.equal(value, state[key]) for key, value in again.state_dict().items())
     with torch.no_grad():
         assert torch.equal(again(IDS).logits, model(IDS).logits)
         body = AutoModel.from_pretrained(tmp_path)
@@ -135,6 +135,43 @@ def test_gradient_checkpointing_gives_the_same_gradients(fresh, reentrant):
     for (name, one), two in zip(model.named_parameters(), other.parameters(), strict=True):
         assert one.grad.abs().sum() > 0, name
         torch.testing.assert_close(one.grad, two.grad)
+
+
+def test_layers_and_pictures_may_lie_on_disk(fresh, tmp_path):
+    model = fresh().eval()
+    model.save_pretrained(tmp_path)
+    body = "model.backbone."
+    places = {f"{body}embed_tokens": "disk", f"{body}layers.0": "disk", f"{body}layers.1": "cpu"}
+    places |= {f"{body}norm": "cpu", f"{body}rotary_emb": "cpu", "lm_head": "disk"}
+    again = AutoModelForCausalLM.from_pretrained(tmp_path, device_map=places, offload_folder=tmp_path / "disk")
+    assert again.hf_device_map == places
+    assert torch.equal(again(IDS).logits, model(IDS).logits)
+    assert torch.equal(again.generate(IDS, max_new_tokens=2)[:, :6], IDS)
+
+
+def test_other_precisions_load_alike(fresh, tmp_path):
+    model = fresh()
+    model.save_pretrained(tmp_path)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    assert {value.dtype for value in again.state_dict().values()} == {torch.bfloat16}
+    assert torch.equal(embedding_of(again), embedding_of(model).bfloat16())
+
+
+def test_trainer_keeps_the_pictures_and_saves_a_whole_checkpoint(fresh, tokenizer, tmp_path):
+    model = fresh()
+    before = embedding_of(model).clone()
+    ids = [tokenizer(text).input_ids for text in ("hello", "wörld", "🙂 you", "there")]
+    arguments = transformers.TrainingArguments(
+        str(tmp_path), max_steps=2, per_device_train_batch_size=1, save_steps=2, activation_checkpointing=True,
+        learning_rate=0.1, report_to=[], disable_tqdm=True, use_cpu=True,
+    )  # fmt: skip
+    data = [{"input_ids": each, "labels": each} for each in ids]
+    trainer = transformers.Trainer(model, arguments, train_dataset=data, processing_class=tokenizer)
+    trainer.train()
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "checkpoint-2")
+    assert torch.equal(embedding_of(again), before)
+    assert torch.equal(again(IDS).logits, model.eval()(IDS).logits)
+    assert type(transformers.AutoTokenizer.from_pretrained(tmp_path / "checkpoint-2")) is type(tokenizer)
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT 0.21 asks for the old name

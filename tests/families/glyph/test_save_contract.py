@@ -34,18 +34,19 @@ def in_another_process(code, without_package=False):
 def folders(tokenizer, tmp_path_factory):
     """A folder a model type; our own holds a whole checkpoint."""
     made = {}
-    for model_type in ("llama", "mistral", "qwen2", "siglip2", "gpt2"):
+    for model_type in ("llama", "mistral", "siglip2"):
         made[model_type] = tmp_path_factory.mktemp(model_type)
         (made[model_type] / "config.json").write_text(json.dumps({"model_type": model_type}))
         tokenizer.save_pretrained(made[model_type])
     return made
 
 
-@pytest.fixture
-def checkpoint(fresh, tokenizer, tmp_path):
-    fresh().save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    return tmp_path
+@pytest.fixture(scope="module")
+def checkpoint(fresh, tokenizer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    fresh().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def test_imported_the_class_is_never_lost(folders):
@@ -54,8 +55,9 @@ def test_imported_the_class_is_never_lost(folders):
         assert type(loaded) is GlyphTokenizer and loaded(TEXT).input_ids == IDS, model_type
     # only where transformers would take its own class is there any code
     assert {model_type for model_type, folder in folders.items() if (folder / CODE_FILE).is_file()} == {
-        "mistral", "qwen2", "siglip2",
-    }  # fmt: skip
+        "mistral",
+        "siglip2",
+    }
 
 
 def test_config_names_the_classes_and_the_file_imports_them(checkpoint):
@@ -91,15 +93,15 @@ def test_absent_stock_transformers_gives_the_ids_and_says_what_the_model_needs(c
     # beside our own model transformers asks about the model's code, unless told that it may not run any
     out, error = in_another_process(
         f"""
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoConfig, AutoTokenizer
         own = {str(checkpoint)!r}
         for folder in {[str(folder) for folder in folders.values()]!r} + [own]:
             tokenizer = AutoTokenizer.from_pretrained(folder, **({{"trust_remote_code": False}} if folder == own else {{}}))
             ids = tokenizer({TEXT!r}).input_ids
             print(type(tokenizer).__module__.partition(".")[0], ids, ascii(tokenizer.decode(ids[1:-1])))
-        AutoModelForCausalLM.from_pretrained(own, trust_remote_code=True)
+        AutoConfig.from_pretrained(own, trust_remote_code=True)
         """,
         without_package=True,
     )
-    assert out == [f"transformers {IDS} {ascii(TEXT.removesuffix('</s>'))}"] * 6, error
+    assert out == [f"transformers {IDS} {ascii(TEXT.removesuffix('</s>'))}"] * 4, error
     assert "pip install hf_tokext" in error
