@@ -8,13 +8,16 @@ import typer
 
 def heal(
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the checkpoint, as transplant wrote it.")],
-    text: Annotated[list[Path], typer.Option("--text", help="A UTF-8 text file to learn from; repeat for more.")],
+    text: Annotated[
+        list[str],
+        typer.Option("--text", help="A UTF-8 text file to learn from; repeat for more, or quote a pattern: '*.txt'."),
+    ],
     steps: Annotated[int, typer.Option(help="Optimizer steps.")],
     train: Annotated[
         str, typer.Option(help="rows (new embedding rows only), lora (LoRA and all embeddings) or all.")
     ] = "rows",
     eval_text: Annotated[
-        list[Path] | None, typer.Option("--eval-text", help="Held-out text for the recovery curve; repeat for more.")
+        list[str] | None, typer.Option("--eval-text", help="Held-out text for the recovery curve; repeat for more.")
     ] = None,
     eval_every: Annotated[int | None, typer.Option(help="Steps between measurements; default: a fifth.")] = None,
     output: Annotated[Path | None, typer.Option("--output", help="Result folder; default: OUT-healed.")] = None,
@@ -29,16 +32,17 @@ def heal(
     """Heal a checkpoint by a short fine-tuning, and say how much it recovered."""
     from accelerate import PartialState
 
+    from hf_tokext.cli.transplant import files_of
     from hf_tokext.measure import read_texts
     from hf_tokext.training import heal_checkpoint
 
     target, report = heal_checkpoint(
         folder,
-        read_texts(text),
+        read_texts(files_of(text)),
         output,
         steps=steps,
         train=train,
-        eval_texts=read_texts(eval_text) if eval_text else None,
+        eval_texts=read_texts(files_of(eval_text)) if eval_text else None,
         eval_every=eval_every,
         tokens_per_step=tokens_per_step,
         window=window,

@@ -1,13 +1,15 @@
 """`tokext transplant`: put another tokenizer on a checkpoint."""
 
+import json
 import re
 import sys
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from hf_tokext.errors import TextError, VocabularyError
+from hf_tokext.errors import RowMethodError, TextError, VocabularyError
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
@@ -18,7 +20,11 @@ def transplant(
         list[str], typer.Argument(metavar="[DONOR] OUT", help="Whose tokenizer comes, and the folder to make.")
     ],
     train_on: Annotated[
-        list[Path] | None, typer.Option("--train-on", help="Train a new tokenizer on this file instead of DONOR.")
+        list[str] | None,
+        typer.Option(
+            "--train-on",
+            help="Train a new tokenizer on this file instead of DONOR; repeat for more, or quote a pattern: '*.txt'.",
+        ),
     ] = None,
     vocab_size: Annotated[int | None, typer.Option(help="Ids of the new tokenizer, with --train-on.")] = None,
     digits: Annotated[
@@ -26,7 +32,13 @@ def transplant(
         typer.Option(help="single, left3 or right3: how the new tokenizer (without DONOR: BASE's own) cuts numbers."),
     ] = None,
     method: Annotated[str, typer.Option(help="Row method, or auto.")] = "auto",
-    text: Annotated[list[Path] | None, typer.Option(help="Your own text: counts, calibration, word vectors.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="NAME=VALUE for the row method, such as k=8; repeat for more.")
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="Your own text: counts, calibration, word vectors; repeat for more, or quote a pattern."),
+    ] = None,
     map_: Annotated[list[str] | None, typer.Option("--map", help="NEW=OLD: the old token that a new one gets.")] = None,
     match_rows: Annotated[bool, typer.Option(help="Exactly the donor's padded row count, for draft models.")] = False,
     pad_to_multiple_of: Annotated[int | None, typer.Option(help="Round the rows up to a multiple.")] = None,
@@ -42,12 +54,11 @@ def transplant(
     Without DONOR it is one trained on your text (--train-on), or BASE's own with numbers cut otherwise (--digits).
     """
     if len(places) not in ((1,) if train_on else (1, 2) if digits else (2,)):
-        raise typer.BadParameter(
-            "give BASE DONOR OUT, or BASE OUT with --train-on FILES --vocab-size N or with --digits SCHEME"
-        )
+        raise typer.BadParameter(_misplaced(places, bool(train_on), bool(text)))
     *donors, output = places
     donor = donors[0] if donors else None
     overrides = dict(_pair(entry) for entry in map_ or ())
+    method_options = dict(_option(entry) for entry in option or ())
     memory = _bytes(max_memory) if max_memory else None
 
     import torch
@@ -58,7 +69,7 @@ def transplant(
     kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, None: None}
     if dtype not in kinds:
         raise typer.BadParameter(f"--dtype must be float32, bfloat16 or float16, not {dtype!r}")
-    training = read_texts(train_on) if train_on else None
+    training = read_texts(files_of(train_on)) if train_on else None
     progress = _Progress()
     try:
         report = transplant_checkpoint(
@@ -69,8 +80,9 @@ def transplant(
             vocab_size=vocab_size,
             digits=digits,
             method=method,
+            method_options=method_options,
             overrides=overrides,
-            texts=read_texts(text) if text else None,
+            texts=read_texts(files_of(text)) if text else None,
             match_rows=match_rows,
             pad_to_multiple_of=pad_to_multiple_of,
             calibrate=calibrate,
@@ -115,6 +127,51 @@ def _pair(entry: str) -> tuple[str, str]:
     if not (new and equals and old):
         raise VocabularyError(f"--map {entry!r} is not of the form NEW=OLD, such as '<|im_end|>=</s>'")
     return new, old
+
+
+def _option(entry: str) -> tuple[str, Any]:
+    name, equals, value = entry.partition("=")
+    if not (name and equals):
+        raise RowMethodError(f"--option {entry!r} is not of the form NAME=VALUE, such as k=8")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def files_of(patterns: list[str]) -> list[Path]:
+    """Find the text files that a user means.
+
+    Args:
+        patterns: names, and patterns that the shell left alone; a file of the very name is no pattern.
+
+    Returns:
+        The files that are named, and those that match, sorted.
+
+    Raises:
+        TextError: a pattern matches nothing.
+    """
+    found: list[Path] = []
+    for pattern in patterns:
+        if not has_magic(pattern) or Path(pattern).exists():
+            found.append(Path(pattern))
+            continue
+        matches = sorted(path for path in map(Path, glob(pattern, recursive=True)) if path.is_file())
+        if not matches:
+            raise TextError(f"no file matches the pattern {pattern!r}; check it, or name the files")
+        found += matches
+    return found
+
+
+def _misplaced(places: list[str], trains: bool, has_text: bool) -> str:
+    usage = "give BASE DONOR OUT, or BASE OUT with --train-on FILE --vocab-size N or with --digits SCHEME"
+    stray = [place for place in places if Path(place).is_file()]
+    if not (stray and (trains or has_text)):
+        return usage
+    return (
+        f"{stray[0]} is a file and stands alone: every file needs its own flag (--train-on a.txt --train-on b.txt), or "
+        f"quote a pattern so that the shell leaves it alone (--train-on '*.txt'); otherwise {usage}"
+    )
 
 
 def _bytes(text: str) -> int:

@@ -1,5 +1,6 @@
 """The registry of row methods."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -95,9 +96,16 @@ def init_rows(method: str, problem: RowProblem, **options: Any) -> Rows:
         The rows, finite, in the order of `problem.wanted`.
 
     Raises:
-        RowMethodError: the method is unknown, lacks what it needs, or made rows of wrong shape or not finite.
+        RowMethodError: the method or an option is unknown, the method lacks what it needs, or made rows of wrong shape
+            or not finite.
     """
     chosen = row_method(method)
+    taken = dict(list(inspect.signature(chosen.function).parameters.items())[1:])  # the first is the problem
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+        unknown = [name for name in options if name not in taken]
+        if unknown:
+            known = f"its options are {', '.join(taken)}" if taken else "it has none"
+            raise RowMethodError(f"row method {method!r} has no option {unknown[0]!r}; {known}")
     missing = [need for need in chosen.needs if getattr(problem, need) is None]
     if missing:
         raise RowMethodError(f"row method {method!r} needs {', '.join(missing)}; choose another method or provide it")

@@ -61,6 +61,64 @@ def test_train_on_several_files(capfd, here):
     assert "zzyzx" in AutoTokenizer.from_pretrained(here / "out").get_vocab()
 
 
+def test_train_on_a_quoted_pattern(capfd, here):
+    for name, word in (("more-1", "zzyzx "), ("more-2", "qwxqw ")):
+        (here / f"{name}.txt").write_text(word * 50)
+    (here / "more-3.md").write_text("vvkvv " * 50)
+    assert run(capfd, "base", "out", "--train-on", "more-*.txt", "--vocab-size", 280, "--text", "t[e]xt.txt")[0] == 0
+    vocabulary = AutoTokenizer.from_pretrained(here / "out").get_vocab()
+    assert {"Ġzzyzx", "Ġqwxqw"} <= vocabulary.keys() and "Ġvvkvv" not in vocabulary
+
+
+def test_a_pattern_is_also_a_name(capfd, here):
+    (here / "a[1].txt").write_text("zzyzx " * 50)
+    assert run(capfd, "base", "out", "--train-on", "a[1].txt", "--vocab-size", 270)[0] == 0
+    assert "Ġzzyzx" in AutoTokenizer.from_pretrained(here / "out").get_vocab()
+
+
+def test_a_pattern_without_a_file_is_refused(capfd, here):
+    code, _, err = run(capfd, "base", "out", "--train-on", "none-*.txt", "--vocab-size", 270)
+    assert code == 1 and "no file matches the pattern 'none-*.txt'" in err and not (here / "out").exists()
+
+
+def test_files_that_the_shell_spread_are_named_with_what_to_do(capfd, here):
+    (here / "more.txt").write_text("zzyzx " * 50)
+    code, _, err = run(capfd, "base", "out", "--train-on", "text.txt", "more.txt", "--vocab-size", 300)
+    said = " ".join(err.replace("│", " ").split())
+    assert code == 2 and "more.txt is a file" in said and "every file needs its own flag" in said
+    assert "quote a pattern" in said and not (here / "out").exists()
+
+
+def test_options_of_the_row_method(capfd, here):
+    for name, options in (("k1", ["--option", "k=1", "--option", "fast=false"]), ("k64", [])):
+        assert run(capfd, "base", "donor", name, "--method", "omp", "--no-calibrate", *options)[0] == 0
+    one, many = (model(here / name).get_input_embeddings().weight for name in ("k1", "k64"))
+    assert not torch.equal(one, many)
+    words = [
+        "--method",
+        "neighbours",
+        "--text",
+        "text.txt",
+        "--option",
+        "weights=softmax",
+        "--option",
+        "temperature=0.5",
+    ]
+    assert run(capfd, "base", "donor", "words", *words)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("depth=3", "row method 'compose' has no option 'depth'; its options are input_decay, output_decay"),
+        ("depth", "--option 'depth' is not of the form NAME=VALUE"),
+    ],
+)
+def test_bad_options_of_the_row_method(capfd, here, option, message):
+    code, _, err = run(capfd, "base", "donor", "out", "--option", option)
+    assert code == 1 and err.strip().splitlines()[-1].startswith(f"tokext: {message}") and not (here / "out").exists()
+
+
 def test_map(capfd, here):
     assert run(capfd, "base", "donor", "out", "--map", "a=</s>", "--map", "vers=the cat")[0] == 0
     new, old = (model(here / name).get_input_embeddings().weight for name in ("out", "base"))

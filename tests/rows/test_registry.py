@@ -71,6 +71,21 @@ def test_rows_that_are_not_finite_are_refused(bad):
         init_rows("registry-bad", problem())
 
 
+def test_an_unknown_option_names_the_known_ones():
+    with pytest.raises(RowMethodError, match="'omp' has no option 'depth'; its options are k, tolerance, fast, device"):
+        init_rows("omp", problem(donor=torch.ones(2, 3)), depth=3)
+    with pytest.raises(RowMethodError, match="'mean' has no option 'k'; it has none"):
+        init_rows("mean", problem(), k=3)
+
+
+def test_a_method_with_open_options_gets_them_all():
+    @register_row_method("registry-open")
+    def own(problem, **options):
+        return Rows(problem.base[problem.wanted] * options["scale"])
+
+    assert init_rows("registry-open", problem(), scale=2.0).values.tolist() == [[0, 2], [4, 6]]
+
+
 def test_an_unknown_method_names_the_known_ones():
     with pytest.raises(RowMethodError, match="unknown row method 'nothing'.*compose"):
         init_rows("nothing", problem())
