@@ -5,6 +5,7 @@ import time
 
 import huggingface_hub
 import pytest
+import transformers
 
 from hf_tokext.transplant import transplant_checkpoint
 from tests.hub_server import LoopbackHub
@@ -17,6 +18,8 @@ def hub(tmp_path, monkeypatch):
     constants = huggingface_hub.constants
     with LoopbackHub() as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", server.url)  # of the functions made of its methods
+        monkeypatch.setattr(transformers.utils.hub, "_hf_api", None)  # made when first asked for, then kept
         template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
