@@ -95,7 +95,7 @@ def test_absent_stock_transformers_gives_the_ids_and_says_what_the_model_needs(c
         f"""
         from transformers import AutoConfig, AutoTokenizer
         own = {str(checkpoint)!r}
-        for folder in {[str(folder) for folder in folders.values()]!r} + [own]:
+        for folder in ({str(folders["siglip2"])!r}, own):
             tokenizer = AutoTokenizer.from_pretrained(folder, **({{"trust_remote_code": False}} if folder == own else {{}}))
             ids = tokenizer({TEXT!r}).input_ids
             print(type(tokenizer).__module__.partition(".")[0], ids, ascii(tokenizer.decode(ids[1:-1])))
@@ -103,5 +103,5 @@ def test_absent_stock_transformers_gives_the_ids_and_says_what_the_model_needs(c
         """,
         without_package=True,
     )
-    assert out == [f"transformers {IDS} {ascii(TEXT.removesuffix('</s>'))}"] * 4, error
+    assert out == [f"transformers {IDS} {ascii(TEXT.removesuffix('</s>'))}"] * 2, error
     assert "pip install hf_tokext" in error
