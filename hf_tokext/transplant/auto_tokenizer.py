@@ -73,10 +73,11 @@ def keep_ids_in_folder(folder: Path) -> None:
     """See to it that AutoTokenizer reads a finished folder's tokenizer.json as it stands.
 
     Args:
-        folder: with config.json, tokenizer.json and tokenizer_config.json; the last gets an `auto_map` and code is
-            written beside it, where without them transformers would give other ids.
+        folder: with config.json, tokenizer.json and a tokenizer_config.json that declares `TokenizersBackend`; the last
+            gets an `auto_map` and code is written beside it, where without them transformers would rebuild the tokenizer
+            by the rules of the model's type.
     """
-    if first_difference(AutoTokenizer.from_pretrained(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))):
+    if type(AutoTokenizer.from_pretrained(folder)) is not TokenizersBackend:
         name_tokenizer(folder, "TransplantedTokenizer", CODE)
 
 
@@ -90,11 +91,13 @@ def keep_ids_when_saved(tokenizer: PreTrainedTokenizerBase, config: PreTrainedCo
     Returns:
         The same tokenizer, or a `TransplantedTokenizer` of equal ids where transformers would rebuild it.
     """
-    own = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
     with TemporaryDirectory() as scratch:
         config.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
-        if first_difference(AutoTokenizer.from_pretrained(scratch), own) is None:
+        if type(AutoTokenizer.from_pretrained(scratch)) in (TokenizersBackend, type(tokenizer)):
             return tokenizer
     kept = {name: value for name, value in tokenizer.init_kwargs.items() if name not in ("tokenizer_file", "auto_map")}
-    return TransplantedTokenizer(**kept | {"tokenizer_object": own})
+    for name in ("padding_side", "truncation_side", "model_max_length", "model_input_names", "chat_template"):
+        kept[name] = getattr(tokenizer, name)
+    named = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+    return TransplantedTokenizer(**kept | named | {"tokenizer_object": tokenizer.backend_tokenizer})  # type: ignore[attr-defined]

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_tokext.transplant.positions import position_tables
+
 WINDOW = 256
 LIMIT = 2_000
 STRENGTH = 1e-3
@@ -120,6 +122,9 @@ def _slope(own: Sequence[Tensor], returned: Tensor | None) -> float:
 
 
 def window_of(model: PreTrainedModel) -> int:
-    """How many tokens the model can be run on here; RoBERTa's kind count their positions from 2."""
+    """How many tokens the model can be run on here; RoBERTa's kind count their positions from the pad id on."""
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return min(WINDOW, positions - 2) if isinstance(positions, int) else WINDOW
+    if not isinstance(positions, int):
+        return WINDOW
+    spare = model.config.pad_token_id + 1 if position_tables(model) else 0
+    return min(WINDOW, positions - max(2, spare))

@@ -10,12 +10,21 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_tokext.errors import QuantizedCheckpointError, RowMethodError
 from hf_tokext.transplant.auto_tokenizer import keep_ids_when_saved
 from hf_tokext.transplant.direction import head_direction
-from hf_tokext.transplant.identifiers import new_generation_config, update_config
+from hf_tokext.transplant.identifiers import lost_ids, new_generation_config, update_config
 from hf_tokext.transplant.method import choose_method
 from hf_tokext.transplant.origin import object_origin
 from hf_tokext.transplant.plan import make_plan
-from hf_tokext.transplant.report import Report
-from hf_tokext.transplant.tables import TableOptions, Tables, new_tables
+from hf_tokext.transplant.positions import move_positions, put_positions
+from hf_tokext.transplant.report import Report, token_counts
+from hf_tokext.transplant.tables import (
+    TableOptions,
+    Tables,
+    is_calibrated,
+    needs_direction,
+    new_tables,
+    shared_shifts,
+)
+from hf_tokext.transplant.tokenizer_files import missing_markers
 from hf_tokext.transplant.vocabulary_tensors import VocabularyTensors, vocabulary_tensors_of_model
 from hf_tokext.transplant.words import word_vectors_for
 from hf_tokext.vocabulary.pieces import read_vocabulary
@@ -74,22 +83,46 @@ def transplant_tokenizer(
     )
     old_generation = getattr(model, "generation_config", None)
     generation = new_generation_config(model.config, plan, old_generation)
+    moves = plan.made or plan.quiet or shared_shifts(plan)
+    runs_model = bool(calibrate and moves and needs_direction(found))
     options = TableOptions(
         donor=None if donor_model is None else donor_tables(donor_model, len(target)),
-        direction=head_direction(model, tokenizer, texts) if calibrate and (plan.made or plan.quiet) else None,
+        direction=head_direction(model, tokenizer, texts) if runs_model else None,
         word_vectors=word_vectors_for(chosen, donor, texts, seed),
         method_options=method_options or {},
         seed=seed,
+        calibrate=calibrate,
     )
     tables, residual = new_tables(plan, model_tables(model, found), options)
+    old_config, config = model.config, copy.deepcopy(model.config)
+    update_config(config, plan, old_generation)
+    positions = move_positions(model, old_config, config)
+    notes = lost_ids(old_config, plan, old_generation, tokenizer, donor)
+    new_tokenizer = copy.deepcopy(donor)
+    new_tokenizer.model_input_names = tokenizer.model_input_names
+    if new_tokenizer.chat_template is None:
+        missing = missing_markers(tokenizer.chat_template, base, target)
+        new_tokenizer.chat_template = None if missing else tokenizer.chat_template
+        notes += missing
+    new_tokenizer = keep_ids_when_saved(new_tokenizer, config)
+    calibrated = is_calibrated(found, options)
+    report = Report.of(
+        plan,
+        residual,
+        tied=found.tied,
+        calibrated=calibrated,
+        text=token_counts(tokenizer, donor, texts),
+        base=object_origin(model),
+        donor=object_origin(donor),
+    )
+    report.warnings.extend(notes)
+    # nothing above changed the model, and nothing below can fail
     update_config(model.config, plan, old_generation)
     put_tables(model, found, tables)
+    put_positions(model, positions, config.pad_token_id)
     if model.can_generate():
         model.generation_config = generation
-    calibrated = options.direction is not None or bool(found.biases)
-    origins = {"base": object_origin(model), "donor": object_origin(donor)}
-    report = Report.of(plan, residual, tied=found.tied, calibrated=calibrated, **origins)
-    return model, keep_ids_when_saved(copy.deepcopy(donor), model.config), report
+    return model, new_tokenizer, report
 
 
 def model_tables(model: PreTrainedModel, found: VocabularyTensors) -> Tables:
@@ -141,11 +174,12 @@ def put_tables(model: PreTrainedModel, found: VocabularyTensors, tables: Tables)
             setattr(module, attribute, parameter)
         else:
             setattr(module, attribute, value.to(old.device))
-        _announce_size(module, model, value)
-    model.tie_weights()
+        _announce_size(module, model, value, found.rows)
+    if found.tied:  # transformers would tie two different matrices if the config asks for it
+        model.tie_weights()
 
 
-def _announce_size(module: nn.Module, model: PreTrainedModel, value: Tensor) -> None:
+def _announce_size(module: nn.Module, model: PreTrainedModel, value: Tensor, old_rows: int) -> None:
     if isinstance(module, nn.Embedding):
         module.num_embeddings = len(value)
         if module.padding_idx is not None:
@@ -154,5 +188,5 @@ def _announce_size(module: nn.Module, model: PreTrainedModel, value: Tensor) -> 
         module.out_features = len(value)
     rows = value.shape[0] if value.ndim == 2 else value.shape[-1]
     for part in model.modules():
-        if isinstance(getattr(part, "vocab_size", None), int):
+        if getattr(part, "vocab_size", None) == old_rows:
             setattr(part, "vocab_size", rows)  # noqa: B010 (modules are typed as holding tensors only)

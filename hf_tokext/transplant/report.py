@@ -1,11 +1,14 @@
 """What was done to a model, as JSON, Markdown and a plot."""
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from transformers import PreTrainedTokenizerBase
 
 from hf_tokext.errors import MissingExtraError
 from hf_tokext.measure.plots import plot_sources
@@ -119,6 +122,16 @@ class Report:
                 found.setdefault(self.sources[index], []).append(value)
             with suppress(MissingExtraError):
                 plot_sources(folder / REPORT_PLOT, self.counts, found)
+
+
+def token_counts(
+    old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase, texts: Sequence[str] | None
+) -> dict[str, Any]:
+    """Count the bytes of a user's texts, and their tokens before and after; empty without texts."""
+    if not texts:
+        return {}
+    before, after = (sum(len(t(text, add_special_tokens=False)["input_ids"]) for text in texts) for t in (old, new))
+    return {"bytes": sum(len(text.encode()) for text in texts), "tokens_before": before, "tokens_after": after}
 
 
 def _own_version() -> str:

@@ -1,8 +1,5 @@
 """Transplanting a tokenizer onto a checkpoint on disk, shard by shard, into a new folder."""
 
-import copy
-import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,23 +7,35 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor
-from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from hf_tokext.errors import RowMethodError, UnsupportedModelError, VocabularyError
 from hf_tokext.rows import row_method
 from hf_tokext.transplant.checkpoint import Checkpoint, open_checkpoint
-from hf_tokext.transplant.checkpoint_source import checked_file
 from hf_tokext.transplant.cost import estimate_cost
 from hf_tokext.transplant.direction import head_direction
 from hf_tokext.transplant.folder import output_folder, refuse_existing, refuse_overlap
-from hf_tokext.transplant.identifiers import new_generation_config, update_config, updated_json
+from hf_tokext.transplant.identifiers import lost_ids
 from hf_tokext.transplant.method import choose_method
+from hf_tokext.transplant.model_files import read_generation_config, write_model
 from hf_tokext.transplant.origin import origins
 from hf_tokext.transplant.plan import Plan, make_plan
-from hf_tokext.transplant.report import Report
-from hf_tokext.transplant.safetensors_writer import write_checkpoint_tensors
-from hf_tokext.transplant.tables import TableOptions, Tables, new_tables
-from hf_tokext.transplant.tokenizer_files import tokenizer_folder, with_digit_scheme, write_tokenizer
+from hf_tokext.transplant.report import Report, token_counts
+from hf_tokext.transplant.tables import (
+    TableOptions,
+    Tables,
+    is_calibrated,
+    needs_direction,
+    new_tables,
+    shared_shifts,
+)
+from hf_tokext.transplant.tokenizer_files import (
+    load_tokenizer,
+    tokenizer_folder,
+    with_digit_scheme,
+    with_named_tokens,
+    write_tokenizer,
+)
 from hf_tokext.transplant.train_tokenizer import train_tokenizer
 from hf_tokext.transplant.verify import QUIET_MASS, verify_checkpoint
 from hf_tokext.transplant.vocabulary_tensors import VocabularyTensors, vocabulary_tensors
@@ -38,7 +47,6 @@ DEPLOYMENT = (
     "llama.cpp's converter knows pre-tokenizers by a hash of what they make of one text: it refuses a newly made "
     "tokenizer until that hash is added to it; transformers, vLLM and others read tokenizer.json"
 )
-KEPT_FILES = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
 Progress = Callable[[str, int, int], None]
 
 
@@ -63,6 +71,7 @@ def transplant_checkpoint(
     dry_run: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
+    donor_revision: str | None = None,
     **hub: Any,
 ) -> Report:
     """Put another tokenizer on a checkpoint and write the result as an ordinary checkpoint.
@@ -92,7 +101,8 @@ def transplant_checkpoint(
             stored copies of one matrix.
         seed: seed of everything random.
         progress: takes (stage, done, total).
-        **hub: revision, token, cache_dir, for Hub ids.
+        donor_revision: branch, tag or commit of a donor on the Hub.
+        **hub: revision (the base's), token, cache_dir, for Hub ids.
 
     Returns:
         The report, which is also in the folder.
@@ -101,40 +111,48 @@ def transplant_checkpoint(
         TokextError: one of its kinds; see `hf_tokext.errors`.
     """
     tell = progress or (lambda stage, done, total: None)
+    donor_hub = {name: value for name, value in hub.items() if name != "revision"} | {"revision": donor_revision}
     checkpoint = open_checkpoint(base, **hub)
     refuse_overlap(output_dir, checkpoint.path, *([donor] if isinstance(donor, str | Path) else []))
     if not dry_run:
         refuse_existing(output_dir, overwrite)  # before any work; asked again when the folder is made
     with tokenizer_folder(checkpoint.path, **hub) as base_folder:
-        base_tokenizer = _tokenizer(base_folder, checkpoint.source)
+        base_tokenizer = load_tokenizer(base_folder, checkpoint.source)
         own = base_folder if donor is None and train_on is None and digits else None
         chosen_donor = own or _donor(donor, train_on, vocab_size, base_tokenizer)
-        with tokenizer_folder(chosen_donor, **hub) as source, with_digit_scheme(source, digits) as donor_folder:
+        with (
+            tokenizer_folder(chosen_donor, **donor_hub) as source,
+            with_digit_scheme(source, digits) as cut,
+            with_named_tokens(cut) as donor_folder,
+        ):
             tell("plan", 0, 1)
+            generation = read_generation_config(checkpoint)
             found = vocabulary_tensors(checkpoint)
             donor_name = donor if isinstance(donor, str | Path) else "the new tokenizer"
-            old, new = _vocabulary(base_folder, checkpoint.source), _vocabulary(donor_folder, donor_name)
+            donor_tokenizer = load_tokenizer(donor_folder, str(donor_name))
+            old = _vocabulary(base_folder, checkpoint.source, base_tokenizer)
+            new = _vocabulary(donor_folder, donor_name, donor_tokenizer)
             chosen = choose_method(method)
             needs_donor = "donor" in row_method(chosen).needs
-            weights = _donor_weights(chosen, donor, len(new), hub) if needs_donor or match_rows else None
+            weights = _donor_weights(chosen, donor, len(new), donor_hub) if needs_donor else None
             plan = make_plan(
                 old,
                 new,
                 base_rows=found.rows,
                 method=chosen,
                 overrides=overrides,
-                rows=weights[1].rows if match_rows and weights else None,
+                rows=_donor_rows(donor, source) if match_rows else None,
                 multiple=pad_to_multiple_of,
             )
             tell("plan", 1, 1)
-            donor_tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(donor_folder)
-            counts = _token_counts(base_tokenizer, donor_tokenizer, texts)
-            runs_base = calibrate and _moves(plan)
+            plain_tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(donor_folder)
+            counts = token_counts(base_tokenizer, plain_tokenizer, texts)
+            runs_base = calibrate and needs_direction(found) and _moves(plan)
             cost = estimate_cost(
                 plan,
                 checkpoint,
                 found,
-                donor=weights if needs_donor else None,
+                donor=weights,
                 dtype=dtype,
                 calibrates=runs_base,
                 calibration_dtype=_calibration_dtype(),
@@ -143,26 +161,38 @@ def transplant_checkpoint(
                 max_memory=max_memory,
             )
             named = origins(base, donor, trained=train_on is not None, **hub)
-            deployment = [DEPLOYMENT] if train_on is not None or digits else []
+            notes = [DEPLOYMENT] if train_on is not None or digits else []
+            notes += lost_ids(checkpoint.config, plan, generation, base_tokenizer, plain_tokenizer)
             if dry_run:
                 report = Report.of(plan, {}, tied=found.tied, calibrated=calibrate, text=counts, cost=cost, **named)
-                report.warnings.extend(deployment)
+                report.warnings.extend(notes)
                 return report
             with output_folder(output_dir, overwrite=overwrite, needed=cost.disk) as folder:
                 options = TableOptions(
-                    donor=_tables(*weights) if weights and needs_donor else None,
+                    donor=_tables(*weights) if weights else None,
                     direction=_direction(checkpoint, base_tokenizer, texts) if runs_base else None,
-                    word_vectors=word_vectors_for(chosen, donor_tokenizer, texts, seed),
+                    word_vectors=word_vectors_for(chosen, plain_tokenizer, texts, seed),
                     method_options=method_options or {},
                     seed=seed,
                     max_memory=max_memory,
+                    calibrate=calibrate,
                     progress=lambda done, total: tell("rows", done, total),
                 )
                 tables, residual = new_tables(plan, _tables(checkpoint, found), options)
-                calibrated = options.direction is not None or bool(found.biases)
+                calibrated = is_calibrated(found, options)
                 report = Report.of(plan, residual, tied=found.tied, calibrated=calibrated, text=counts, **named)
-                _write(checkpoint, found, tables, plan, folder, dtype, lambda d, t: tell("weights", d, t))
-                report.warnings.extend(write_tokenizer(donor_folder, checkpoint.path, old, new, folder) + deployment)
+                write_model(
+                    checkpoint,
+                    found,
+                    tables,
+                    plan,
+                    folder,
+                    generation=generation,
+                    dtype=dtype,
+                    progress=lambda done, total: tell("weights", done, total),
+                )
+                notes += write_tokenizer(donor_folder, checkpoint.path, old, new, folder, base_tokenizer)
+                report.warnings.extend(notes)
                 tell("verify", 0, 1)
                 proofs = verify_checkpoint(folder, donor_folder, plan, tied=found.tied, texts=texts)
                 report.verification.update(proofs)
@@ -176,15 +206,8 @@ def transplant_checkpoint(
     return report
 
 
-def _tokenizer(folder: Path, source: str) -> PreTrainedTokenizerBase:
-    try:
-        return AutoTokenizer.from_pretrained(folder)
-    except Exception as error:  # transformers raises many kinds
-        raise VocabularyError(f"{source} holds no tokenizer that transformers can load: {error}") from error
-
-
-def _vocabulary(folder: Path, source: str | Path) -> Vocabulary:
-    vocabulary = read_vocabulary(folder)
+def _vocabulary(folder: Path, source: str | Path, tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
+    vocabulary = read_vocabulary(folder, named_by=tokenizer)
     if len(vocabulary.ids) - len(vocabulary.special) < 2:
         # from a folder that has only config.json, AutoTokenizer makes one with special tokens alone
         raise VocabularyError(f"{source} holds no tokenizer, or an empty one: put its tokenizer.json into the folder")
@@ -206,10 +229,22 @@ def _donor(
     return train_tokenizer(base_tokenizer, train_on or (), vocab_size)
 
 
+def _donor_rows(donor: Any, folder: Path) -> int:
+    """Rows that the donor's config states; its weights are not fetched."""
+    if not isinstance(donor, str | Path) or not (folder / "config.json").is_file():
+        raise RowMethodError(
+            "--match-rows needs a donor that is a checkpoint: its config.json says how many rows it has"
+        )
+    try:
+        return int(AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config().vocab_size)
+    except Exception as error:  # strict configs raise a class of their own for every kind of bad value
+        raise RowMethodError(f"the donor's config.json does not say how many rows it has: {error}") from error
+
+
 def _donor_weights(method: str, donor: Any, ids: int, hub: dict[str, Any]) -> tuple[Checkpoint, VocabularyTensors]:
     """Where the donor's tables lie; nothing but headers is read."""
     if not isinstance(donor, str | Path):
-        raise RowMethodError(f"row method {method!r} or --match-rows needs a donor checkpoint with weights")
+        raise RowMethodError(f"row method {method!r} needs a donor checkpoint with weights")
     checkpoint = open_checkpoint(donor, **hub)
     found = vocabulary_tensors(checkpoint)
     if found.rows < ids:
@@ -224,7 +259,7 @@ def _tables(checkpoint: Checkpoint, found: VocabularyTensors) -> Tables:
 
 
 def _moves(plan: Plan) -> bool:
-    return bool(plan.made or plan.quiet)
+    return bool(plan.made or plan.quiet or shared_shifts(plan))
 
 
 def _direction(
@@ -245,43 +280,3 @@ def _direction(
 def _calibration_dtype() -> torch.dtype | None:
     """None, as stored, on an accelerator; float32 on a CPU, where halves are many times slower."""
     return None if torch.accelerator.is_available() else torch.float32
-
-
-def _write(
-    checkpoint: Checkpoint,
-    found: VocabularyTensors,
-    tables: Tables,
-    plan: Plan,
-    folder: Path,
-    dtype: torch.dtype | None,
-    progress: Callable[[int, int], None],
-) -> None:
-    replace: dict[str, Tensor] = dict.fromkeys(found.input, tables.input)
-    if tables.output is not None:
-        replace |= dict.fromkeys(found.output, tables.output)
-    write_checkpoint_tensors(checkpoint, folder, replace=replace | dict(tables.biases), dtype=dtype, progress=progress)
-    generation_file = checkpoint.path / "generation_config.json"
-    generation = GenerationConfig.from_pretrained(checkpoint.path) if generation_file.is_file() else None
-    config = copy.deepcopy(checkpoint.config)
-    if found.has_head:
-        new_generation_config(config, plan, generation).save_pretrained(folder)
-    update_config(config, plan, generation)
-    content = updated_json(checkpoint.config_json, config, plan)
-    for stale in ("_name_or_path", "tokenizer_class"):
-        content.pop(stale, None)
-    if dtype is not None:
-        content["dtype"] = str(dtype).removeprefix("torch.")
-        content.pop("torch_dtype", None)
-    (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    for path in checkpoint.path.iterdir():
-        if path.is_file() and (path.name in KEPT_FILES or path.name.upper().startswith(("LICENSE", "NOTICE"))):
-            shutil.copyfile(checked_file(checkpoint.path, path.name), folder / path.name)
-
-
-def _token_counts(
-    old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase, texts: Sequence[str] | None
-) -> dict[str, Any]:
-    if not texts:
-        return {}
-    before, after = (sum(len(t(text, add_special_tokens=False)["input_ids"]) for text in texts) for t in (old, new))
-    return {"bytes": sum(len(text.encode()) for text in texts), "tokens_before": before, "tokens_after": after}

@@ -10,13 +10,14 @@ from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from hf_tokext.errors import VocabularyError
 from hf_tokext.transplant.auto_tokenizer import keep_ids_in_folder
 from hf_tokext.transplant.checkpoint_source import checked_file
 from hf_tokext.vocabulary.digits import rewrite_digits_in_folder
-from hf_tokext.vocabulary.pieces import TOKENIZER_FILE, Vocabulary
+from hf_tokext.vocabulary.pieces import TOKENIZER_FILE, Vocabulary, read_vocabulary
 from hf_tokext.vocabulary.tokenizer_json import read_tokenizer_json
 
 CONFIG_FILE = "tokenizer_config.json"
@@ -95,6 +96,50 @@ def with_digit_scheme(folder: Path, scheme: str | None) -> Iterator[Path]:
         yield Path(scratch)
 
 
+@contextmanager
+def with_named_tokens(folder: Path) -> Iterator[Path]:
+    """Give a folder whose tokenizer.json has every token that its tokenizer_config.json names.
+
+    A pad token that only the config names gets an id when the tokenizer is loaded; it must have a row too.
+
+    Args:
+        folder: a folder with a tokenizer.json; not changed.
+
+    Yields:
+        The folder itself where nothing is missing, else a temporary one.
+    """
+    loaded = PreTrainedTokenizerFast.from_pretrained(folder)
+    listed = set(read_vocabulary(folder).pieces)
+    if all(token.encode() in listed for token in loaded.get_added_vocab()):
+        yield folder
+        return
+    with TemporaryDirectory() as scratch:
+        loaded.save_pretrained(scratch)
+        yield Path(scratch)
+
+
+def load_tokenizer(folder: Path, source: str) -> PreTrainedTokenizerBase:
+    """Load a tokenizer as its users do; no remote code is run.
+
+    Args:
+        folder: its folder.
+        source: what the user named, for the message.
+
+    Returns:
+        What AutoTokenizer gives, or the plain class where AutoTokenizer would need code from the folder.
+
+    Raises:
+        VocabularyError: transformers cannot load it.
+    """
+    try:
+        try:
+            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        except ValueError:
+            return PreTrainedTokenizerFast.from_pretrained(folder)
+    except Exception as error:  # transformers and tokenizers raise many kinds
+        raise VocabularyError(f"{source} holds no tokenizer that transformers can load: {error}") from error
+
+
 def _from_hub(name: str, hub: dict[str, Any]) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=DOWNLOADED, **hub))
@@ -114,7 +159,12 @@ def _refuse_links(folder: Path) -> None:
 
 
 def write_tokenizer(
-    donor: Path, base: Path, base_vocabulary: Vocabulary, target: Vocabulary, folder: Path
+    donor: Path,
+    base: Path,
+    base_vocabulary: Vocabulary,
+    target: Vocabulary,
+    folder: Path,
+    base_tokenizer: PreTrainedTokenizerBase,
 ) -> list[str]:
     """Write the donor's tokenizer into the new checkpoint, byte for byte where it matters.
 
@@ -122,8 +172,9 @@ def write_tokenizer(
         donor: folder with the donor's tokenizer.json.
         base: the base's folder, whose chat template is kept if the donor has none and knows all its markers.
         base_vocabulary: the base's vocabulary.
-        target: the donor's vocabulary.
+        target: the donor's vocabulary, its named special tokens included.
         folder: where to write; its config.json is there already, since AutoTokenizer goes by it.
+        base_tokenizer: what says which inputs the model takes, and how long a text may be.
 
     Returns:
         Warnings.
@@ -132,6 +183,12 @@ def write_tokenizer(
     config = _json(donor / CONFIG_FILE)
     # this class alone takes tokenizer.json as it is; the others rebuild it by their own rules
     config["tokenizer_class"] = "TokenizersBackend"
+    config["model_input_names"] = base_tokenizer.model_input_names
+    config["model_max_length"] = base_tokenizer.model_max_length  # the model's, not the donor's
+    if config["model_max_length"] >= VERY_LARGE_INTEGER:
+        del config["model_max_length"]  # nobody said
+    for name, index in target.named.items():  # many a tokenizer class has its own, which the file did not state
+        config.setdefault(name, target.piece(index).decode())
     for stale in ("auto_map", "name_or_path", "processor_class", "tokenizer_file", "is_local", "local_files_only"):
         config.pop(stale, None)
     warnings = []
@@ -149,6 +206,23 @@ def write_tokenizer(
 def _keep_base_template(base: Path, old: Vocabulary, new: Vocabulary, folder: Path) -> list[str]:
     path = base / "chat_template.jinja"
     template = path.read_text(encoding="utf-8") if path.is_file() else _json(base / CONFIG_FILE).get("chat_template")
+    warnings = missing_markers(template, old, new)
+    if isinstance(template, str) and not warnings:
+        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    return warnings
+
+
+def missing_markers(template: object, old: Vocabulary, new: Vocabulary) -> list[str]:
+    """Say which markers of the base's chat template the new tokenizer lacks.
+
+    Args:
+        template: the base's; anything but one text counts as none.
+        old: the base's vocabulary.
+        new: the new one.
+
+    Returns:
+        A warning that the template cannot be kept, or nothing.
+    """
     if not isinstance(template, str):
         return []
     # an added token of blanks only (Gemma's runs of newlines) is no marker
@@ -156,9 +230,12 @@ def _keep_base_template(base: Path, old: Vocabulary, new: Vocabulary, folder: Pa
     missing = sorted(markers - set(new.special.values()) - set(new.id_of_text))
     if missing:
         return [f"the chat template is gone: the new tokenizer lacks its markers {', '.join(missing)}"]
-    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     return []
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise VocabularyError(f"{path} is not valid JSON ({error}); mend or remove it") from error
+    return found

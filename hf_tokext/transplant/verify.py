@@ -37,8 +37,10 @@ def verify_checkpoint(
         VerificationError: a proof failed.
     """
     folder = Path(folder)
-    corpus = [*PROBES, *(texts or ())]
-    proofs = {"tokenizer": _prove_tokenizer(folder, Path(donor), corpus)}
+    texts = [text for text in texts or () if text.strip()]
+    markers = [plan.target.piece(index).decode() for index in sorted(plan.target.added)]
+    corpus = [*PROBES, *texts, "".join(markers), " ".join(markers[:1_000])]
+    proofs = {"tokenizer": _prove_tokenizer(folder, Path(donor), corpus, plan.rows)}
     config = AutoConfig.from_pretrained(folder)
     model = getattr(transformers, (config.architectures or ["AutoModel"])[0]).from_pretrained(
         folder, use_safetensors=True, device_map="auto"
@@ -46,7 +48,7 @@ def verify_checkpoint(
     return proofs | prove_model(model, folder, plan, tied=tied, texts=texts)
 
 
-def _prove_tokenizer(folder: Path, donor: Path, corpus: Sequence[str]) -> str:
+def _prove_tokenizer(folder: Path, donor: Path, corpus: Sequence[str], rows: int) -> str:
     loaded = AutoTokenizer.from_pretrained(folder)
     difference = first_difference(loaded, Tokenizer.from_file(str(donor / TOKENIZER_FILE)), corpus)
     if difference is not None:
@@ -55,6 +57,8 @@ def _prove_tokenizer(folder: Path, donor: Path, corpus: Sequence[str]) -> str:
             f"{difference[1][:40]!r}: it loaded {type(loaded).__name__}, which transformers builds by its own rules; "
             "the output was not kept, please report this"
         )
+    highest = max(loaded.get_vocab().values())
+    _require(highest < rows, f"AutoTokenizer gives ids up to {highest}, and there are {rows} rows")
     return f"AutoTokenizer ({type(loaded).__name__}) gives the donor's own ids on {len(corpus)} texts"
 
 

@@ -86,12 +86,14 @@ class Vocabulary:
         return {self.piece(index).decode(): index for index in sorted(self.added, reverse=True)}
 
 
-def read_vocabulary(source: Any) -> Vocabulary:
+def read_vocabulary(source: Any, named_by: Any = None) -> Vocabulary:
     """Read the pieces of a tokenizer.
 
     Args:
         source: a folder with tokenizer.json, such a file, a `tokenizers.Tokenizer`, or a transformers tokenizer
             backed by one.
+        named_by: a transformers tokenizer that knows the named special tokens (many a tokenizer class has its own, which
+            no file states); None reads them off tokenizer_config.json, or off the source itself.
 
     Returns:
         The vocabulary, with the named special tokens where the source knows them.
@@ -131,7 +133,7 @@ def read_vocabulary(source: Any) -> Vocabulary:
         special=special,
         added=frozenset(token["id"] for token in added),
         fallback=frozenset(fallback),
-        named=_named_tokens(source, spec),
+        named=_named_tokens(source if named_by is None else named_by, spec),
     )
 
 

@@ -141,7 +141,8 @@ def test_ids_that_text_is_never_encoded_to_are_suppressed_and_lists_of_old_ids_g
 def test_nothing_quiet_suppresses_nothing():
     same = make_plan(OLD, OLD, base_rows=7)
     new = new_generation_config(llama(), same, GenerationConfig(eos_token_id=[2, 3], suppress_tokens=[1]))
-    assert new.suppress_tokens is None and new.eos_token_id == [2, 3]
+    assert new.suppress_tokens == [1] and new.eos_token_id == [2, 3]  # the same vocabulary: nothing is touched
+    assert new_generation_config(llama(), same, GenerationConfig(eos_token_id=2)).suppress_tokens is None
 
 
 def test_settings_that_transformers_would_not_save_changed_can_be_saved(tmp_path):

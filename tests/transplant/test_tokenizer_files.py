@@ -36,7 +36,8 @@ def written(tmp_path):
         out = tmp_path / name
         out.mkdir()
         tiny_config("llama", tied=False, vocab_size=400).save_pretrained(out)
-        return out, write_tokenizer(donor, base, read_vocabulary(base), read_vocabulary(donor), out)
+        tokenizer = AutoTokenizer.from_pretrained(base)
+        return out, write_tokenizer(donor, base, read_vocabulary(base), read_vocabulary(donor), out, tokenizer)
 
     return write
 
@@ -120,8 +121,9 @@ def test_tokenizer_config_is_the_donors_without_what_points_elsewhere(tmp_path, 
     (donor / "tokenizer_config.json").write_text(json.dumps(config | own | stale))
     out, _ = written(base_folder(tmp_path / "base", None), donor)
     new = json.loads((out / "tokenizer_config.json").read_text())
-    left = {key: value for key, value in (config | own).items() if key not in stale}
-    assert new == left | {"tokenizer_class": "TokenizersBackend"}
+    left = {key: value for key, value in (config | own).items() if key not in {*stale, "model_max_length"}}
+    # which inputs a model takes and how long a text may be are the base's to say
+    assert new == left | {"tokenizer_class": "TokenizersBackend", "model_input_names": ["input_ids", "attention_mask"]}
 
 
 def test_nothing_of_the_base_comes_along(tmp_path, written):
