@@ -2,12 +2,16 @@
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from tokenizers import Tokenizer
 
 from hf_tokext.vocabulary.pieces import CHARACTER_OF_BYTE, Vocabulary, space_mark
+
+# What a piece is set into to see whether some text keeps it in one word; "x" is a letter that no accent combines with.
+SETTINGS = ("{}", "x{}", "{}x", "x{}x", " {}", "{} ", "\n{}", "{}\n")
+BATCH = 1 << 14
 
 
 class Speller:
@@ -100,18 +104,49 @@ class Speller:
         """Ids of ordinary tokens that no text is ever encoded to.
 
         A token that occurs in the encoding of some text is also the encoding of its own bytes taken alone: BPE's
-        merges, Unigram's best path and WordPiece's longest match all have this property. The converse test errs on
-        the side of calling an id reachable.
+        merges, Unigram's best path and WordPiece's longest match all have this property. And it lies within one word
+        of the pre-tokenizer: BERT's cuts `[unused1]` at its brackets, and one that gives every digit alone leaves `12`
+        without use. The converse tests err on the side of calling an id reachable.
         """
         vocabulary = self.vocabulary
         candidates = [i for i in vocabulary.ids if i not in vocabulary.special and i not in vocabulary.added]
-        found = set()
+        found, whole = set(), []
         for index in candidates:
             piece = vocabulary.piece(index)
             winner = vocabulary.ids_of_piece[piece][0]
             if winner != index or (index not in vocabulary.fallback and self.spell_alone(piece) != (index,)):
                 found.add(index)
-        return frozenset(found)
+            elif index not in vocabulary.fallback:
+                whole.append(index)
+        return frozenset(found | self._always_cut(whole))
+
+    def _always_cut(self, ids: Sequence[int]) -> set[int]:
+        """Those of the ids whose token lies across a cut, or is changed by the normalizer, whatever stands beside."""
+        found = set()
+        for start in range(0, len(ids), BATCH):
+            texts = {
+                i: text for i in ids[start : start + BATCH] if (text := _text(self.vocabulary.piece(i))) is not None
+            }
+            encodings = self._tokenizer.encode_batch_fast(list(texts.values()), add_special_tokens=False)
+            for (index, text), encoding in zip(texts.items(), encodings, strict=True):
+                if index not in encoding.ids:
+                    string = self._string(index)
+                    settings = (setting.replace("{}", text) for setting in SETTINGS)
+                    if not any(string in word for setting in settings for word in self._words(setting)):
+                        found.add(index)
+        return found
+
+    def _string(self, index: int) -> str:
+        """An id's token as it stands in a word that the model is given."""
+        model, string = self.vocabulary.spec["model"], str(self._tokenizer.id_to_token(index))
+        prefix, suffix = model.get("continuing_subword_prefix") or "", model.get("end_of_word_suffix") or ""
+        return string.removeprefix(prefix).removesuffix(suffix) or string
+
+    def _words(self, text: str) -> Iterator[str]:
+        """The words that normalizer and pre-tokenizer make of a text."""
+        normalizer, cutter = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+        normal = normalizer.normalize_str(text) if normalizer is not None else text
+        return (word for word, _ in cutter.pre_tokenize_str(normal)) if cutter is not None else iter((normal,))
 
 
 def _text(piece: bytes) -> str | None:

@@ -1,9 +1,10 @@
+import time
 from functools import cache
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from hf_tokext.vocabulary.pieces import read_vocabulary
 from hf_tokext.vocabulary.spelling import Speller
@@ -104,3 +105,82 @@ def test_control_and_added_tokens_are_never_called_unreachable():
     tokenizer = bpe(["a", "b"], special=("</s>", "<|im_end|>"))
     tokenizer.add_tokens(["aba"])
     assert Speller(read_vocabulary(tokenizer)).unreachable() == frozenset()
+
+
+BERT = (
+    "[unused0]",
+    "cat",
+    "##s",
+    "##s!",
+    "caf\u00e9",
+    "cafe",
+    "!",
+    "[",
+    "]",
+    "unused",
+    "##0",
+    "don't",
+    "\u6f22",
+    "##12",
+)
+
+
+def bert(lowercase):
+    core = Tokenizer(models.WordPiece({t: i for i, t in enumerate(("[UNK]", *BERT))}, unk_token="[UNK]"))
+    core.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return core
+
+
+@pytest.mark.parametrize(("lowercase", "changed"), [(False, []), (True, ["caf\u00e9"])])
+def test_wordpiece_never_produces_tokens_that_its_words_are_cut_in(lowercase, changed):
+    core = bert(lowercase)
+    found = Speller(read_vocabulary(core)).unreachable()
+    assert {core.id_to_token(i) for i in found} == {"[unused0]", "##s!", "don't", *changed}
+    assert core.encode("[unused0]").tokens == ["[", "unused", "##0", "]"]
+
+
+def digits(behaviour):
+    tokenizer = bpe(["1", "2", "a", "12", "a1", "121"], merges=[("1", "2"), ("a", "1"), ("12", "1")])
+    core = tokenizer.backend_tokenizer
+    core.pre_tokenizer = pre_tokenizers.Sequence([behaviour, pre_tokenizers.ByteLevel(False, use_regex=False)])
+    return core
+
+
+@pytest.mark.parametrize(
+    ("cut", "lost"),
+    [
+        (pre_tokenizers.Digits(individual_digits=True), {"12", "a1", "121"}),
+        (pre_tokenizers.Digits(individual_digits=False), {"a1"}),
+        (pre_tokenizers.Split(Regex(r"\d{1,2}"), "isolated"), {"a1", "121"}),
+    ],
+)
+def test_digits_that_a_scheme_never_leaves_together_are_unreachable(cut, lost):
+    core = digits(cut)
+    found = Speller(read_vocabulary(core)).unreachable()
+    assert {core.id_to_token(i) for i in found} == lost
+
+
+@pytest.mark.parametrize(
+    ("pattern", "lost"),
+    [
+        (r"x\d{2}", {"a1", "121"}),  # whole only behind a letter
+        (r"\d{2}(?=x)", {"a1", "121"}),  # only before one
+        (r"x\d{2}x", {"a1", "121"}),
+        (r" \d{2}", {"a1", "121"}),
+        (r"\n\d+", {"a1"}),
+        (r"\d", {"12", "a1", "121"}),
+    ],
+)
+def test_a_token_that_some_neighbour_keeps_whole_is_reachable(pattern, lost):
+    core = digits(pre_tokenizers.Split(Regex(rf"{pattern}|[\s\S]"), "isolated"))
+    assert {core.id_to_token(i) for i in Speller(read_vocabulary(core)).unreachable()} == lost
+
+
+def test_many_ids_are_looked_at_in_seconds():
+    plain = {"[UNK]": 0} | {f"[w{number}]" if number % 2 else f"w{number}": number for number in range(1, 20_001)}
+    core = Tokenizer(models.WordPiece(plain, unk_token="[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    vocabulary, start = read_vocabulary(core), time.perf_counter()
+    assert Speller(vocabulary).unreachable() == frozenset(range(1, 20_001, 2))
+    assert time.perf_counter() - start < 30
