@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from tests.cli.scratch import DONOR_ROWS, OTHER, ROLES
-from tests.models import tiny_folder
+from tests.tiny_models import tiny_folder
 from tests.tokenizers import byte_level
 
 

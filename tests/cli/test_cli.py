@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from hf_tokext.cli import main
-from tests.models import tiny_folder
+from tests.tiny_models import tiny_folder
 from tests.tokenizers import TEXT, byte_level
 
 

@@ -9,7 +9,7 @@ import pytest
 from hf_tokext import errors
 from hf_tokext.cli import main
 from tests.cli.scratch import OTHER, ROLES, contents, run
-from tests.models import tiny_folder
+from tests.tiny_models import tiny_folder
 from tests.tokenizers import byte_level
 
 

@@ -9,7 +9,7 @@ import transformers
 from transformers import AutoTokenizer
 
 from tests.cli.scratch import DONOR_ROWS, OTHER, ROLES, contents, run
-from tests.models import tiny, tiny_folder
+from tests.tiny_models import tiny, tiny_folder
 from tests.tokenizers import byte_level
 
 

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from hf_tokext import ByteTokenizer, transplant_tokenizer
-from tests.models import tiny
+from tests.tiny_models import tiny
 from tests.tokenizers import TEXT, byte_level
 from tests.transplant.sentencepiece_like import sentencepiece_like
 

@@ -15,7 +15,7 @@ from hf_tokext.training import heal_checkpoint, heal_model
 from hf_tokext.vocabulary.digits import rewrite_digits_in_folder
 from hf_tokext.vocabulary.tokenizer_json import MAX_BYTES, MAX_DEPTH
 from tests.ecosystem.checkpoints import small
-from tests.models import tiny
+from tests.tiny_models import tiny
 from tests.tokenizers import TEXT, byte_level
 
 

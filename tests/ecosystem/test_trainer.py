@@ -13,7 +13,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from hf_tokext import transplant_tokenizer
 from tests.ecosystem.checkpoints import KINDS, RIVERS, is_tied, logits, losses, small, trainer
-from tests.models import tiny
+from tests.tiny_models import tiny
 from tests.tokenizers import byte_level
 
 TEXT = "the rivers and the bees</s>"

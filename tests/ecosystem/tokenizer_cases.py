@@ -8,7 +8,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from hf_tokext import ByteTokenizer, GlyphTokenizer, transplant_tokenizer
 from hf_tokext.vocabulary.pieces import TOKENIZER_FILE
 from tests.ecosystem.checkpoints import RIVERS
-from tests.models import tiny, tiny_config
+from tests.tiny_models import tiny, tiny_config
 from tests.tokenizers import byte_level
 from tests.transplant.sentencepiece_like import sentencepiece_like
 

@@ -9,7 +9,7 @@ import transformers
 
 from hf_tokext.transplant import transplant_checkpoint
 from tests.hub_server import LoopbackHub
-from tests.models import tiny_folder
+from tests.tiny_models import tiny_folder
 from tests.tokenizers import TEXT, byte_level
 
 

@@ -10,7 +10,7 @@ import textwrap
 import pytest
 
 from tests.hub_server import LoopbackHub
-from tests.models import tiny_folder
+from tests.tiny_models import tiny_folder
 from tests.tokenizers import TEXT, byte_level
 
 CORPUS = "rivers and boats and bridges; the boats go under the bridges and down the rivers. " * 40

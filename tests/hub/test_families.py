@@ -6,7 +6,7 @@ from huggingface_hub import hf_hub_download
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_tokext import ByteTokenizer, GlyphConfig, GlyphForCausalLM, GlyphTokenizer, push_checkpoint
-from tests.models import tiny, tiny_config
+from tests.tiny_models import tiny, tiny_config
 
 TEXT = "déjà 🙂"
 

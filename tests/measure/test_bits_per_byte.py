@@ -8,7 +8,7 @@ import torch
 
 from hf_tokext.errors import TextError, UnsupportedModelError, VocabularyError
 from hf_tokext.measure import bits_per_byte
-from tests.models import ENCODER_DECODERS, MASKED, tiny
+from tests.tiny_models import ENCODER_DECODERS, MASKED, tiny
 from tests.tokenizers import TEXT, byte_level, words
 
 TEXTS = [TEXT, "Grüße, 世界! the cat"]

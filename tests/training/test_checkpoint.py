@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_tokext.errors import CheckpointError, OutputExistsError, UnsupportedModelError
 from hf_tokext.training import heal_checkpoint, recovery
-from tests.models import tiny_folder
+from tests.tiny_models import tiny_folder
 from tests.tokenizers import TEXT, byte_level
 
 OPTIONS = {"steps": 4, "window": 32, "tokens_per_step": 64, "progress": False, "eval_texts": ["the cat sat"]}

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 from hf_tokext.errors import CheckpointError, OutputExistsError, TextError, UnsupportedModelError, VocabularyError
 from hf_tokext.measure import bits_per_byte
 from hf_tokext.training import heal_model
-from tests.models import tiny
+from tests.tiny_models import tiny
 from tests.tokenizers import TEXT, byte_level
 
 CASES = [("llama", True), ("llama", False), ("gpt2", True), ("gpt_neox", False), ("gemma3", True)]

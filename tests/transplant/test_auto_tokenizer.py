@@ -9,7 +9,7 @@ from transformers import CONFIG_MAPPING, AutoTokenizer
 from hf_tokext.registry import CODE_FILE
 from hf_tokext.transplant import transplant_checkpoint, transplant_tokenizer
 from hf_tokext.transplant.auto_tokenizer import first_difference, keep_ids_in_folder
-from tests.models import tiny, tiny_folder
+from tests.tiny_models import tiny, tiny_folder
 from tests.tokenizers import byte_level
 from tests.transplant.sentencepiece_like import sentencepiece_like
 

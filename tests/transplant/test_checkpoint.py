@@ -19,7 +19,7 @@ from hf_tokext.errors import (
 )
 from hf_tokext.transplant import checkpoint_source
 from hf_tokext.transplant.checkpoint import INDEX, SINGLE, open_checkpoint
-from tests.models import tiny_folder
+from tests.tiny_models import tiny_folder
 
 
 @pytest.fixture

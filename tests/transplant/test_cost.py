@@ -17,7 +17,7 @@ from hf_tokext.transplant import transplant_checkpoint
 from hf_tokext.transplant.checkpoint import Checkpoint, open_checkpoint
 from hf_tokext.transplant.cost import Cost
 from hf_tokext.transplant.direction import WINDOW
-from tests.models import ENCODER_DECODERS, tiny_folder
+from tests.tiny_models import ENCODER_DECODERS, tiny_folder
 from tests.tokenizers import byte_level
 
 OTHER = "a wholly different text about rivers, boats and bridges; rivers and boats again, under bridges " * 4

@@ -13,7 +13,7 @@ from transformers import (
 from hf_tokext.transplant.direction import DEFAULT_TEXTS, LIMIT, SLOPE_IDS, WINDOW, head_direction, window_of
 from hf_tokext.transplant.in_memory import transplant_tokenizer
 from hf_tokext.transplant.verify import QUIET_MASS
-from tests.models import tiny
+from tests.tiny_models import tiny
 from tests.tokenizers import byte_level
 
 TOKENIZER = byte_level(300)

@@ -8,7 +8,7 @@ from hf_tokext.transplant.identifiers import new_generation_config, update_confi
 from hf_tokext.transplant.plan import make_plan
 from hf_tokext.vocabulary.pieces import read_vocabulary
 from tests.handmade import bpe
-from tests.models import tiny_config
+from tests.tiny_models import tiny_config
 
 # old: 0 <pad> 1 <s> 2 </s> 3 <end_of_turn> 4 a 5 b 6 c
 OLD = read_vocabulary(

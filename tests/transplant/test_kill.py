@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.models import tiny_folder
+from tests.tiny_models import tiny_folder
 from tests.tokenizers import byte_level
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the processor time of a child as Linux gives it")

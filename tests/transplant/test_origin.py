@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 from hf_tokext.errors import UnsafeCheckpointError
 from hf_tokext.transplant import transplant_checkpoint, transplant_tokenizer
 from hf_tokext.transplant.origin import Origin, object_origin, origins
-from tests.models import tiny, tiny_folder
+from tests.tiny_models import tiny, tiny_folder
 from tests.tokenizers import TEXT, byte_level
 
 CARD = "---\nlicense: {}\n---\n# a card\n"

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from hf_tokext.errors import UnsupportedModelError
 from hf_tokext.transplant import transplant_checkpoint, transplant_tokenizer
-from tests.models import tiny, tiny_folder
+from tests.tiny_models import tiny, tiny_folder
 from tests.tokenizers import byte_level
 from tests.transplant.sentencepiece_like import sentencepiece_like
 

@@ -16,7 +16,7 @@ from hf_tokext.transplant.tables import TableOptions, Tables, new_tables
 from hf_tokext.vocabulary.alignment import align
 from hf_tokext.vocabulary.pieces import read_vocabulary
 from tests.handmade import bpe, metaspace
-from tests.models import tiny, tiny_folder
+from tests.tiny_models import tiny, tiny_folder
 from tests.tokenizers import byte_level
 from tests.transplant.sentencepiece_like import sentencepiece_like
 

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from hf_tokext.errors import CheckpointError
 from hf_tokext.transplant.checkpoint import INDEX, SINGLE, open_checkpoint
 from hf_tokext.transplant.safetensors_writer import write_checkpoint_tensors
-from tests.models import tiny_folder
+from tests.tiny_models import tiny_folder
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"

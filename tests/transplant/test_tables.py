@@ -20,7 +20,7 @@ from hf_tokext.transplant.tables import (
 from hf_tokext.transplant.vocabulary_tensors import vocabulary_tensors_of_model
 from hf_tokext.vocabulary.pieces import read_vocabulary
 from tests.handmade import bpe
-from tests.models import tiny
+from tests.tiny_models import tiny
 
 BASE = read_vocabulary(bpe(["a", "b", "c"], eos_token="</s>"))
 TARGET = read_vocabulary(bpe(["c", "a", "b", "ab", "bc"], merges=[("a", "b")], eos_token="</s>"))

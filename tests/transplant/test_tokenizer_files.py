@@ -8,7 +8,7 @@ from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 from hf_tokext.errors import VocabularyError
 from hf_tokext.transplant.tokenizer_files import TOKENIZER_FILES, tokenizer_folder, write_tokenizer
 from hf_tokext.vocabulary.pieces import read_vocabulary
-from tests.models import tiny_config
+from tests.tiny_models import tiny_config
 from tests.tokenizers import byte_level
 
 BASE_TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}"

@@ -13,7 +13,7 @@ from hf_tokext.rows import register_row_method
 from hf_tokext.rows.problem import Rows
 from hf_tokext.transplant import transplant_checkpoint, transplant_tokenizer
 from hf_tokext.transplant.report import REPORT_JSON
-from tests.models import CAUSAL, ENCODER_DECODERS, MASKED, tiny_folder
+from tests.tiny_models import CAUSAL, ENCODER_DECODERS, MASKED, tiny_folder
 from tests.tokenizers import byte_level
 from tests.transplant.sentencepiece_like import sentencepiece_like
 

@@ -13,7 +13,7 @@ from hf_tokext.transplant.checkpoint import SINGLE, open_checkpoint
 from hf_tokext.transplant.safetensors_writer import write_checkpoint_tensors
 from hf_tokext.transplant.vocabulary_tensors import vocabulary_tensors, vocabulary_tensors_of_model
 from hf_tokext.transplant.vocabulary_twin import named_tensors, set_vocabulary_size, vocabulary_size_keys
-from tests.models import tiny, tiny_config, tiny_folder, tiny_names
+from tests.tiny_models import tiny, tiny_config, tiny_folder, tiny_names
 
 LM = "language_model."
 EXPECTED = {  # name: (input, output when untied, biases, biases stored in addition when untied)

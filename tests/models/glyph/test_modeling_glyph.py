@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, DynamicCac
 from hf_tokext import GlyphConfig, GlyphForCausalLM, GlyphModel
 from hf_tokext.errors import CheckpointError, UnsupportedModelError
 from hf_tokext.models.glyph.rendering import glyph_vectors
-from tests.models import HIDDEN, tiny_config
+from tests.tiny_models import HIDDEN, tiny_config
 
 IDS = torch.tensor([[65537, 97, 98, 0xD83D, 0xDE42, 44], [65537, 65, 913, 32, 0xFFFF, 0]])
 BACKBONES = ("llama", "qwen2", "gemma3", "gpt2", "gpt_neox")
