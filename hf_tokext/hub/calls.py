@@ -8,6 +8,7 @@ from typing import TypeVar
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
 from hf_tokext.errors import (
+    CheckpointError,
     HubError,
     HubReadOnlyError,
     HubTokenError,
@@ -35,6 +36,7 @@ def patiently(action: Callable[[], T], repo_id: str, retries: int) -> T:
 
     Raises:
         HubError: one of its kinds.
+        CheckpointError: a file here cannot be read.
     """
     for attempt in range(retries + 1):
         try:
@@ -42,6 +44,8 @@ def patiently(action: Callable[[], T], repo_id: str, retries: int) -> T:
         except TokextError:
             raise
         except (HTTPError, OSError, ValueError, RuntimeError) as error:
+            if _is_local(error):
+                raise CheckpointError(f"a file could not be read ({error}); nothing was committed") from error
             if attempt == retries or not _passes(error):
                 raise _named(error, repo_id) from error
         time.sleep(min(2.0**attempt, LONGEST))
@@ -59,6 +63,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _status(error: BaseException) -> int | None:
     codes = (each.response.status_code for each in _chain(error) if isinstance(each, HfHubHTTPError))
     return next(codes, None)
+
+
+def _is_local(error: BaseException) -> bool:
+    """Whether a file here was the trouble, such as one that vanished."""
+    return any(isinstance(each, OSError) and each.filename is not None for each in _chain(error))
 
 
 def _hung_up(error: BaseException) -> bool:

@@ -12,13 +12,13 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from hf_tokext.errors import CheckpointError, OutputExistsError
 from hf_tokext.hub.facts import facts, last_measurement, read_bits
+from hf_tokext.hub.files import MARKED
 from hf_tokext.hub.licences import licence_of, one_line
 from hf_tokext.hub.loading import auto_class, loading_code, read_object
 from hf_tokext.hub.templates import template_folder
 from hf_tokext.transplant.report import REPORT_JSON
 
 CARD = "README.md"
-MARKED = ("config.json", "tokenizer_config.json", "adapter_config.json")  # a checkpoint's folder has one of them
 MARK = re.compile(r"\n<!-- card by hf_tokext; text ([0-9a-f]{16}), report ([0-9a-f]{16}) -->\s*$")
 PIPELINES = {"AutoModelForCausalLM": "text-generation", "AutoModelForMaskedLM": "fill-mask"}
 

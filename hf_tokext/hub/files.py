@@ -12,10 +12,18 @@ from hf_tokext.registry import CODE_FILE
 from hf_tokext.transplant.checkpoint_source import checked_file
 from hf_tokext.transplant.safetensors_header import read_header
 
-MARKED = ("config.json", "tokenizer_config.json", "adapter_config.json")
+MARKED = ("config.json", "tokenizer_config.json", "adapter_config.json")  # a checkpoint's folder has one of them
 MODEL = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "*.spm", "vocab.txt", "merges.txt", CODE_FILE)
 PAPERS = ("LICENSE*", "NOTICE*", "hf_tokext_*.md", "hf_tokext_*.png")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
+# what an earlier checkpoint may have left at the top of a repository, where loaders look for files by name or kind
+STALE = (
+    *("*.safetensors", "*.index.json", "config.json", "*_config.json", "tokenizer.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json", "chat_template.json", "*.jinja", "*.model", "*.tiktoken", "*.spm"),
+    *("vocab.txt", "merges.txt", CODE_FILE, "hf_tokext_*"),
+    *("pytorch_model*.bin", "adapter_model*.bin", "tf_model*.h5", "flax_model*.msgpack"),
+)
+TEMPLATES = "additional_chat_templates"
 TRAINING = ("trainer_state.json", "optimizer.pt", "optimizer.bin", "scheduler.pt", "training_args.bin")
 NOT_ENTERED = (".*", "checkpoint-*", "runs", "__pycache__", "*-training")
 
@@ -88,8 +96,10 @@ def is_stale(name: str, chosen: Selection) -> bool:
     Returns:
         True for weights in any format, configs and tokenizer files that the new checkpoint does not have.
     """
-    pickled = any(fnmatchcase(PurePosixPath(name).name, pattern) for pattern in PICKLES)
-    return name not in chosen.files and (is_model_file(name) or pickled)
+    path = PurePosixPath(name)
+    if name in chosen.files or str(path.parent) not in (".", TEMPLATES):
+        return False
+    return any(fnmatchcase(path.name, pattern) for pattern in STALE)
 
 
 def _walk(top: Path, folder: Path, chosen: Selection) -> Iterator[str]:
@@ -115,6 +125,12 @@ def _check_weights(folder: Path, chosen: Selection) -> None:
     if pickled and not weights:
         raise UnsafeCheckpointError(
             f"{folder} has its weights in {pickled[0]}, which can run code: save it as safetensors (save_pretrained)"
+        )
+    adapted = read_object(folder / "adapter_config.json").get("base_model_name_or_path")
+    if isinstance(adapted, str) and Path(adapted).expanduser().exists():
+        raise CheckpointError(
+            f"adapter_config.json in {folder} names its base by a folder, {adapted}, which nobody else has: merge the "
+            "adapter (tokext heal without --no-merge), or push the base and put its id there"
         )
     for name in weights:
         read_header(chosen.files[name], name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-from hf_tokext.errors import HubError, RepositoryClashError
+from hf_tokext.errors import CheckpointError, HubError, RepositoryClashError
 from hf_tokext.hub.calls import patiently
 from hf_tokext.hub.cards import CARD, card_for_push, is_generated
 from hf_tokext.hub.files import Selection, is_model_file, is_stale, select_files
@@ -125,6 +125,9 @@ def push_checkpoint(
 
 def _operations(chosen: Selection, card: str, deleted: list[str]) -> list[CommitOperationAdd | CommitOperationDelete]:
     """What the commit does; made anew for every attempt, since the client writes into them."""
+    gone = [name for name, path in chosen.files.items() if not path.is_file()]
+    if gone:
+        raise CheckpointError(f"{', '.join(sorted(gone))} vanished while the folder was being pushed")
     added = [CommitOperationAdd(name, str(path)) for name, path in sorted(chosen.files.items())]
     return [
         *added,

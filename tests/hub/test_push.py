@@ -119,10 +119,13 @@ def test_files_of_an_earlier_checkpoint_do_not_mix_with_the_new(hub, folder):
 def test_what_others_put_beside_it_stays(hub, folder):
     push_checkpoint(folder, NAME)
     there = hub.repo(NAME).files()
-    hub.add(NAME, there | {"notes.txt": b"mine", "images/logo.png": b"mine", "pytorch_model.bin": b"pickle"})
+    others = dict.fromkeys(
+        ("notes.txt", "images/logo.png", "eval.json", "onnx/config.json", "lora/x.safetensors"), b"mine"
+    )
+    hub.add(NAME, there | others | {"pytorch_model.bin": b"pickle", "vocab.json": b"{}"})
     pushed = push_checkpoint(folder, NAME)
-    assert pushed.deleted == ["pytorch_model.bin"]
-    assert hub.repo(NAME).files() == there | {"notes.txt": b"mine", "images/logo.png": b"mine"}
+    assert pushed.deleted == ["pytorch_model.bin", "vocab.json"]
+    assert hub.repo(NAME).files() == there | others
 
 
 def test_somebody_elses_model_is_not_replaced_unasked(hub, folder):
@@ -210,6 +213,10 @@ def _trainer(folder):
     (folder / "trainer_state.json").write_text("{}")
 
 
+def _adapter_of_a_folder(folder):
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(folder)}))
+
+
 def _nothing(folder):
     for name in ("config.json", "tokenizer_config.json"):
         (folder / name).unlink()
@@ -222,6 +229,7 @@ def _nothing(folder):
         (_missing_shard, "not there"),
         (_no_map, "weight_map"),
         (_trainer, "trainer's own"),
+        (_adapter_of_a_folder, "nobody else has"),
         (_nothing, "no checkpoint"),
         (shutil.rmtree, "no folder"),
     ],

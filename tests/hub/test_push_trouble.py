@@ -196,6 +196,22 @@ def test_a_card_with_damaged_metadata_is_an_error_before_any_upload(hub, folder)
     assert hub.lfs == {} and commits(hub) == []
 
 
+@pytest.mark.parametrize(("step", "message"), [("create", "vanished"), ("preupload", "could not be read")])
+def test_a_file_that_vanishes_on_the_way(hub, folder, monkeypatch, step, message):
+    class Vanishing(dict):
+        """Tokens: the first time that one is asked for in that step, the weights go."""
+
+        def get(self, *given):
+            if STEPS[step][1] in hub.requests[-1][1]:
+                (folder / "model.safetensors").unlink(missing_ok=True)
+            return super().get(*given)
+
+    monkeypatch.setattr(hub, "tokens", Vanishing(hub.tokens))
+    with pytest.raises(CheckpointError, match=rf"model\.safetensors.*{message}|{message}.*model\.safetensors"):
+        push_checkpoint(folder, NAME)
+    assert commits(hub) == []
+
+
 # pulling
 
 
