@@ -26,7 +26,7 @@ from hf_tokext.transplant.tables import (
 )
 from hf_tokext.transplant.tokenizer_files import missing_markers
 from hf_tokext.transplant.vocabulary_tensors import VocabularyTensors, vocabulary_tensors_of_model
-from hf_tokext.transplant.words import word_vectors_for
+from hf_tokext.transplant.word_vectors import word_vectors_for
 from hf_tokext.vocabulary.pieces import read_vocabulary
 
 

@@ -39,7 +39,7 @@ from hf_tokext.transplant.tokenizer_files import (
 from hf_tokext.transplant.train_tokenizer import train_tokenizer
 from hf_tokext.transplant.verify import QUIET_MASS, verify_checkpoint
 from hf_tokext.transplant.vocabulary_tensors import VocabularyTensors, vocabulary_tensors
-from hf_tokext.transplant.words import word_vectors_for
+from hf_tokext.transplant.word_vectors import word_vectors_for
 from hf_tokext.vocabulary.pieces import Vocabulary, read_vocabulary
 
 # said of a tokenizer that was trained or rewritten here; donors' own tokenizers are known or not as they are

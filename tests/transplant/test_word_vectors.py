@@ -4,7 +4,7 @@ import torch
 from hf_tokext.errors import MissingExtraError, RowMethodError
 from hf_tokext.rows import words as house
 from hf_tokext.rows.registry import BUILT_IN, row_method
-from hf_tokext.transplant.words import LINE, word_vectors_for
+from hf_tokext.transplant.word_vectors import LINE, word_vectors_for
 from hf_tokext.vocabulary.pieces import read_vocabulary
 from tests.tokenizers import TEXT, byte_level
 
