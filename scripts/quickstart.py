@@ -1,6 +1,7 @@
 """The main job from end to end; see quickstart.sh.
 
-Text: the Python standard library's own sources. The modules measured on are not among those learnt from.
+Text: the Python standard library's own sources. From the modules measured on nothing is learnt: neither the tokenizer,
+nor the calibration of its rows, nor the healing sees them.
 """
 
 import json
@@ -15,19 +16,28 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_tokext import bits_per_byte, transplant_checkpoint
+from hf_tokext.cli.transplant import StageBars
 from hf_tokext.measure.plots import plot_before_after
 from hf_tokext.training import heal_checkpoint
+from hf_tokext.training.checkpoint import PLOT
 
 HELD_OUT = ("textwrap.py", "shlex.py", "bisect.py", "fnmatch.py")
 VOCABULARY = 24_576
 BYTES_MEASURED = 4_000
-STEPS = 24
+EXCERPT = 2_000
+STEPS = 36
 TOKENS_PER_STEP = 512
 
 
 def sources() -> tuple[list[str], list[str]]:
     """Sources to learn from, and excerpts of other modules to measure on."""
     return library_sources(HELD_OUT), [library_source(name)[:BYTES_MEASURED] for name in HELD_OUT]
+
+
+def excerpts(texts: list[str], count: int, seed: int) -> list[str]:
+    """The beginnings of some texts."""
+    chosen = random.Random(seed).sample([text for text in texts if len(text) > EXCERPT], count)
+    return [text[:EXCERPT] for text in chosen]
 
 
 def measured(folder: Path, texts: list[str]):
@@ -51,18 +61,19 @@ def main() -> None:
     print(f"1. training a tokenizer of {VOCABULARY:,} ids on {sum(map(len, learn)) / 1e6:.1f} MB of Python, "
           "and putting it on SmolLM2-135M")  # fmt: skip
     new = out / "smollm2-python"
+    bars = StageBars()
     report = transplant_checkpoint(
-        base, None, new, train_on=learn, vocab_size=VOCABULARY, texts=held_out, dtype=torch.float32, overwrite=True,
-        progress=lambda stage, done, total: print(f"   {stage} ...", file=sys.stderr) if done == 0 else None,
+        base, None, new, train_on=learn, vocab_size=VOCABULARY, texts=excerpts(learn, 8, seed=1), dtype=torch.float32,
+        overwrite=True, progress=bars,
     )  # fmt: skip
+    bars.close()
     print(report.to_markdown())
     print("2. measuring on modules that nothing was learnt from")
     before, after = measured(base, held_out), measured(new, held_out)
     print(f"3. healing: {STEPS} steps of {TOKENS_PER_STEP} tokens, all weights")
-    excerpts = random.Random(0).sample([text for text in learn if len(text) > 2_000], 60)
     healed, heal_report = heal_checkpoint(
-        new, [text[:2_000] for text in excerpts], out / "smollm2-python-healed", steps=STEPS, train="all",
-        tokens_per_step=TOKENS_PER_STEP, window=256, learning_rate=1e-4, overwrite=True,
+        new, excerpts(learn, 2 * STEPS, seed=0), out / "smollm2-python-healed", steps=STEPS, train="all",
+        tokens_per_step=TOKENS_PER_STEP, window=256, learning_rate=1e-4, overwrite=True, eval_texts=held_out, eval_every=STEPS // 2,
     )  # fmt: skip
     final = measured(healed, held_out)
     rows = {"untouched": before, "transplanted": after, "healed": final}
@@ -76,7 +87,7 @@ def main() -> None:
     lost, left = (m.bits_per_byte / before.bits_per_byte - 1 for m in (after, final))
     print(f"\nGained: Python takes {fewer:.0%} fewer tokens, so the same context holds {1 / (1 - fewer) - 1:.0%} more of it."
           f"\nLost: {lost:.0%} more bits per byte at once; {left:+.0%} after seeing {heal_report.tokens_seen:,} tokens. "
-          f"More healing text buys more back."
+          f"More healing text buys more back; {healed / PLOT} shows how it comes."
           f"\nThe checkpoint {healed} is an ordinary one: AutoModelForCausalLM.from_pretrained({str(healed)!r}).")  # fmt: skip
 
 

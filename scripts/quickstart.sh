@@ -4,7 +4,8 @@
 #
 #     bash scripts/quickstart.sh [OUT]      # OUT: folder for the results, default ./out/quickstart
 set -eu
-out=$(realpath -m "${1:-out/quickstart}")
+out="${1:-out/quickstart}"
+case "$out" in /*) ;; *) out="$PWD/$out" ;; esac  # macOS has no realpath -m
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
 exec "$TOKEXT_VENV/bin/python" scripts/quickstart.py "$out"

@@ -70,7 +70,7 @@ def transplant(
     if dtype not in kinds:
         raise typer.BadParameter(f"--dtype must be float32, bfloat16 or float16, not {dtype!r}")
     training = read_texts(files_of(train_on)) if train_on else None
-    progress = _Progress()
+    progress = StageBars()
     try:
         report = transplant_checkpoint(
             base,
@@ -99,7 +99,7 @@ def transplant(
     print("nothing was written (--dry-run)" if dry_run else f"written to {output}")
 
 
-class _Progress:
+class StageBars:
     """One progress bar a stage, on stderr."""
 
     def __init__(self) -> None:
@@ -107,6 +107,13 @@ class _Progress:
         self._bar: Any = None
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show how far a stage is.
+
+        Args:
+            stage: its name.
+            done: what of it is done.
+            total: what there is to do.
+        """
         from tqdm import tqdm
 
         if stage != self._stage:

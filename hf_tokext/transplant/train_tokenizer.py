@@ -10,6 +10,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, pre_tokenizers
 from transformers import PreTrainedTokenizerBase
+from transformers.utils.logging import is_progress_bar_enabled
 
 from hf_tokext.errors import TextError, VocabularyError
 from hf_tokext.vocabulary.pieces import Vocabulary, components, read_vocabulary, space_mark
@@ -35,7 +36,8 @@ def train_tokenizer(
     a Unigram) keep the single characters that they know, or only the ASCII ones where all would take more than a quarter
     of the ids: other characters that the text lacks come out as unknown. Where the pipeline cuts no words
     (Llama 2, Gemma), no token learnt crosses a word or mixes letters, digits and signs: the pipeline stays as it was, and
-    gives the same ids as if it cut there, since no merge goes across.
+    gives the same ids as if it cut there, since no merge goes across. A progress bar is shown on a terminal, unless
+    transformers' own are turned off.
 
     Args:
         tokenizer: the tokenizer whose pipeline is kept.
@@ -83,7 +85,7 @@ def train_tokenizer(
     twin = _for_training(tokenizer, vocabulary, kept)
     try:
         new = twin.train_new_from_iterator(
-            chunks(), vocab_size - (len(extra) if fallback else 0), show_progress=False, **options
+            chunks(), vocab_size - (len(extra) if fallback else 0), show_progress=is_progress_bar_enabled(), **options
         )
     except Exception as error:  # what Rust raises has no class of its own
         raise VocabularyError(
