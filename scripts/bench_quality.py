@@ -25,6 +25,7 @@ from hf_tokext import bits_per_byte, transplant_checkpoint
 from hf_tokext.errors import TokextError
 
 SIZE = 16_384
+WORDS = 200_000  # characters that word vectors are learnt from
 CODE = {"dev": "heapq.py", "report": "statistics.py"}
 OURS = {
     "auto": ("auto", {}, True),
@@ -32,6 +33,7 @@ OURS = {
     "mean": ("mean", {}, False),
     "normal": ("normal", {}, False),
     "zero": ("zero", {}, False),
+    "neighbours": ("neighbours", {}, False),
 }
 WITH_DONOR = {
     "ridge": ("ridge", {}, False),
@@ -51,6 +53,7 @@ PAIRS = {
     "gemma3-270m <- smollm2-135m": True,
     "stories15m <- smollm2-135m": True,
     "smollm2-135m <- gpt2-tokenizer": False,
+    "smollm2-135m <- llama2-tokenizer": False,
     "smollm2-135m <- code": False,
 }
 
@@ -62,6 +65,14 @@ def texts(which: str) -> dict[str, str]:
     chosen = keys[:half] if which == "dev" else keys[half:]
     prose = "\n\n".join(topics.topics[key] for key in chosen)
     return {"prose": prose[:SIZE], "code": library_source(CODE[which])[:SIZE]}
+
+
+def words() -> list[str]:
+    """Library sources to learn word vectors from; nothing that is measured on is among them."""
+    found: list[str] = []
+    for text in library_sources(CODE.values(), "*.py"):
+        found.append(text[: WORDS - sum(map(len, found))])
+    return [text for text in found if text]
 
 
 def measured(folder: Path, which: str) -> dict[str, float]:
@@ -84,7 +95,7 @@ def transplanted(pair: str, method: str, python: str | None, out: Path) -> None:
     transplant_checkpoint(
         sample(base), None if trained else sample(donor), out, method=name, method_options=options,
         train_on=library_sources(CODE.values(), "*.py") if trained else None, vocab_size=16_384 if trained else None,
-        calibrate=calibrate, dtype=torch.float32,
+        texts=words() if name == "neighbours" else None, calibrate=calibrate, dtype=torch.float32,
     )  # fmt: skip
 
 
