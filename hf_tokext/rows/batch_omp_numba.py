@@ -91,17 +91,7 @@ def _kernel(
 
 
 def search(tiles: Tensor, start: Tensor, support: Tensor, gamma: Tensor) -> Tensor:
-    """Find the best atoms as `omp_gram.search` does.
-
-    Args:
-        tiles: Gram matrix, [tiles, N, 64], float32.
-        start: correlations with the targets themselves, [tiles, B, 64], float32.
-        support: atoms chosen so far, [B, t], int32.
-        gamma: their coefficients, [B, t], float32.
-
-    Returns:
-        The atoms, [B], int64.
-    """
+    """Find the best atoms on a CPU; what is given and returned is as for `omp_gram.search`."""
     batch = len(support)
     best, peak = np.zeros(batch, np.int64), np.full(batch, -1.0, np.float32)
     arrays = (tiles, start, support, gamma)

@@ -1,7 +1,7 @@
 """Writing a changed copy of a checkpoint's tensors, one piece of one tensor at a time."""
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -30,8 +30,6 @@ def write_checkpoint_tensors(
     folder: Path,
     *,
     replace: Mapping[str, Tensor] | None = None,
-    drop: Collection[str] = (),
-    add: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype | None = None,
     max_shard_bytes: int = 5_000_000_000,
     progress: Progress | None = None,
@@ -45,8 +43,6 @@ def write_checkpoint_tensors(
         checkpoint: the checkpoint that is read.
         folder: an existing folder; files of the same names must not be there.
         replace: new values by name, of any shape; written in the dtype that the stored tensor has, unless `dtype`.
-        drop: names that are left out.
-        add: new tensors by name; written in their own dtype, unless `dtype`.
         dtype: what all float tensors become; None keeps every dtype.
         max_shard_bytes: size from which a grown single file is cut into shards.
         progress: called with (bytes done, bytes in all).
@@ -55,14 +51,15 @@ def write_checkpoint_tensors(
         Bytes of all tensors written.
 
     Raises:
-        CheckpointError: a name is unknown, or asked for twice, or values do not fit the new dtype.
+        CheckpointError: a name is unknown, or values do not fit the new dtype.
         OSError: a file cannot be written.
     """
-    replace, add = dict(replace or {}), dict(add or {})
-    _check_names(checkpoint, replace, set(drop), add)
+    replace = dict(replace or {})
+    for name in sorted(set(replace) - set(checkpoint.tensors)):
+        raise CheckpointError(f"{checkpoint.source} has no tensor {name!r} to replace")
     if dtype is not None and FILE_DTYPES.get(dtype) not in FLOATS:
         raise CheckpointError(f"weights can be written as float16, bfloat16, float32 or float64, not as {dtype}")
-    items = _items(checkpoint, replace, set(drop), add, dtype)
+    items = _items(checkpoint, replace, dtype)
     files = _layout(checkpoint, items, max_shard_bytes)
     total = sum(item.entry.nbytes for item in items)
     done = 0
@@ -89,33 +86,12 @@ def write_checkpoint_tensors(
     return total
 
 
-def _check_names(checkpoint: Checkpoint, replace: dict[str, Tensor], drop: set[str], add: dict[str, Tensor]) -> None:
-    for name in sorted({*replace, *drop} - set(checkpoint.tensors)):
-        raise CheckpointError(f"{checkpoint.source} has no tensor {name!r} to replace or drop")
-    for name in sorted(set(add) & set(checkpoint.tensors)):
-        raise CheckpointError(f"{checkpoint.source} has a tensor {name!r} already: replace it instead of adding it")
-    for name in sorted(set(replace) & drop):
-        raise CheckpointError(f"{name!r} is to be both replaced and dropped")
-
-
-def _items(
-    checkpoint: Checkpoint,
-    replace: dict[str, Tensor],
-    drop: set[str],
-    add: dict[str, Tensor],
-    dtype: torch.dtype | None,
-) -> list[_Item]:
+def _items(checkpoint: Checkpoint, replace: dict[str, Tensor], dtype: torch.dtype | None) -> list[_Item]:
     items = []
     for name, entry in checkpoint.tensors.items():
-        if name not in drop:
-            value = replace.get(name)
-            shape = entry.shape if value is None else tuple(value.shape)
-            items.append(_Item(_target(name, entry.file, entry.dtype, shape, dtype), entry if value is None else value))
-    for name, value in add.items():
-        if value.dtype not in FILE_DTYPES:
-            raise CheckpointError(f"{name!r} has dtype {value.dtype}, which is not written")
-        file = checkpoint.files[-1]
-        items.append(_Item(_target(name, file, FILE_DTYPES[value.dtype], tuple(value.shape), dtype), value))
+        value = replace.get(name)
+        shape = entry.shape if value is None else tuple(value.shape)
+        items.append(_Item(_target(name, entry.file, entry.dtype, shape, dtype), entry if value is None else value))
     return items
 
 

@@ -94,10 +94,9 @@ def _changes(vocabulary: Vocabulary) -> set[str]:
 
 def _differences(target: Vocabulary, base: Vocabulary, collisions: tuple[tuple[int, ...], ...]) -> list[str]:
     found = []
-    for section in ("normalizer",):
-        names = [[part["type"] for part in components(v.spec, section)] for v in (target, base)]
-        if names[0] != names[1]:
-            found.append(f"{section}s differ: new {names[0] or 'none'}, old {names[1] or 'none'}")
+    new, old = ([part["type"] for part in components(v.spec, "normalizer")] for v in (target, base))
+    if new != old:
+        found.append(f"normalizers differ: new {new or 'none'}, old {old or 'none'}")
     lost = sorted(_changes(target) - _changes(base))
     if lost:
         found.append(f"the new tokenizer does not keep what the old one kept: {', '.join(lost)}")
