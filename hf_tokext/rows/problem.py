@@ -23,7 +23,6 @@ class RowProblem:
         side: "input", "output", or "tied" where one matrix serves both.
         donor: the donor's matrix in the order of the new ids, [new ids, D of the donor], float32, or None.
         word_vectors: function from pieces (N byte strings) to unit or zero vectors [N, W], or None.
-        model: the base model, for methods that run it, or None.
         seed: seed of everything random.
         max_memory: bytes of work space that a method may take beyond its inputs, or None.
         progress: shown to the user while a method works; takes (done, total).
@@ -38,7 +37,6 @@ class RowProblem:
     side: str = "tied"
     donor: Tensor | None = None
     word_vectors: Callable[[Sequence[bytes]], Tensor] | None = None
-    model: torch.nn.Module | None = None
     seed: int = 0
     max_memory: int | None = None
     progress: Callable[[int, int], None] | None = field(default=None, repr=False)

@@ -10,7 +10,7 @@ from hf_tokext.errors import RowMethodError
 from hf_tokext.rows.problem import RowProblem, Rows
 
 BUILT_IN = ("compose", "mean", "neighbours", "normal", "omp", "ridge", "zero")
-NEEDS = ("donor", "word_vectors", "model")
+NEEDS = ("donor", "word_vectors")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def register_row_method(
 
     Args:
         name: what users type; must be new, or name the same function again.
-        needs: any of "donor", "word_vectors", "model": what the method cannot do without.
+        needs: "donor", "word_vectors" or both: what the method cannot do without.
 
     Returns:
         A decorator that registers a function and returns it unchanged.

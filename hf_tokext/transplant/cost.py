@@ -11,6 +11,7 @@ import torch
 from hf_tokext.rows.omp_plan import flop_bound, plan_omp
 from hf_tokext.transplant.checkpoint import Checkpoint
 from hf_tokext.transplant.direction import WINDOW
+from hf_tokext.transplant.folder import readable
 from hf_tokext.transplant.plan import Plan
 from hf_tokext.transplant.vocabulary_tensors import VocabularyTensors
 
@@ -54,12 +55,12 @@ class Cost:
 
     def lines(self) -> list[str]:
         """The cost for people, one fact a line."""
-        calibrates = f"{_readable(self.calibration)} to calibrate the base, " if self.calibration else ""
+        calibrates = f"{readable(self.calibration)} to calibrate the base, " if self.calibration else ""
         lines = [
-            f"weights: {_readable(self.read)} read, {_readable(self.written)} written",
-            f"free disk: {_readable(self.disk)}",
-            f"memory: {_readable(self.memory)} at the most ({calibrates}{_readable(self.tables)} to make the rows, "
-            f"{_readable(self.proof)} to prove the result, one after another)",
+            f"weights: {readable(self.read)} read, {readable(self.written)} written",
+            f"free disk: {readable(self.disk)}",
+            f"memory: {readable(self.memory)} at the most ({calibrates}{readable(self.tables)} to make the rows, "
+            f"{readable(self.proof)} to prove the result, one after another)",
         ]
         if self.flops is not None:
             way = "with a Gram matrix" if self.gram else "without a Gram matrix"
@@ -206,7 +207,3 @@ def _omp(
 
 def _is_small(path: Path) -> bool:
     return path.is_file() and path.suffix in (".json", ".jinja")
-
-
-def _readable(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e7 else f"{count / 1e6:.2f} MB"

@@ -167,12 +167,13 @@ def _is_full(error: BaseException | None) -> bool:
 
 def _full_message(target: Path, needed: int | None) -> str:
     free = shutil.disk_usage(target.parent).free
-    need = f"about {_readable(needed)} are needed" if needed is not None else "more is needed"
+    need = f"about {readable(needed)} are needed" if needed is not None else "more is needed"
     return (
         f"the disk of {target.parent} is full: {need} (an overwritten folder is kept until the end), "
-        f"{_readable(free)} are free. Nothing was changed."
+        f"{readable(free)} are free. Nothing was changed."
     )
 
 
-def _readable(count: int) -> str:
+def readable(count: int) -> str:
+    """A number of bytes for people."""
     return f"{count / 1e9:.2f} GB" if count >= 1e7 else f"{count / 1e6:.2f} MB"

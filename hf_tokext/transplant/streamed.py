@@ -164,7 +164,9 @@ def transplant_checkpoint(
             notes = [DEPLOYMENT] if train_on is not None or digits else []
             notes += lost_ids(checkpoint.config, plan, generation, base_tokenizer, plain_tokenizer)
             if dry_run:
-                report = Report.of(plan, {}, tied=found.tied, calibrated=calibrate, text=counts, cost=cost, **named)
+                report = Report.of(
+                    plan, {}, tied=found.tied, calibrated=calibrate and found.has_head, text=counts, cost=cost, **named
+                )
                 report.warnings.extend(notes)
                 return report
             with output_folder(output_dir, overwrite=overwrite, needed=cost.disk) as folder:
