@@ -96,7 +96,7 @@ def init_rows(method: str, problem: RowProblem, **options: Any) -> Rows:
         The rows, finite, in the order of `problem.wanted`.
 
     Raises:
-        RowMethodError: the method or an option is unknown, the method lacks what it needs, or made rows of wrong shape
+        RowMethodError: the method or an option is unknown, or of a wrong type, the method lacks what it needs, or made rows of wrong shape
             or not finite.
     """
     chosen = row_method(method)
@@ -109,7 +109,13 @@ def init_rows(method: str, problem: RowProblem, **options: Any) -> Rows:
     missing = [need for need in chosen.needs if getattr(problem, need) is None]
     if missing:
         raise RowMethodError(f"row method {method!r} needs {', '.join(missing)}; choose another method or provide it")
-    rows = chosen.function(problem, **options)
+    try:
+        rows = chosen.function(problem, **options)
+    except TypeError as error:
+        if not options:
+            raise
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise RowMethodError(f"row method {method!r} cannot work with {given} ({error}); give other values") from error
     expected = (len(problem.wanted), problem.base.shape[1])
     if tuple(rows.values.shape) != expected:
         raise RowMethodError(f"row method {method!r} returned rows {tuple(rows.values.shape)}, expected {expected}")

@@ -78,6 +78,17 @@ def test_an_unknown_option_names_the_known_ones():
         init_rows("mean", problem(), k=3)
 
 
+def test_an_option_of_a_wrong_type_is_named():
+    with pytest.raises(RowMethodError, match="'compose' cannot work with input_decay='half'"):
+        init_rows("compose", problem(), input_decay="half")
+
+
+def test_a_type_error_without_options_is_the_methods_own():
+    register_row_method("registry-broken")(lambda problem: len(3))
+    with pytest.raises(TypeError):
+        init_rows("registry-broken", problem())
+
+
 def test_a_method_with_open_options_gets_them_all():
     @register_row_method("registry-open")
     def own(problem, **options):
