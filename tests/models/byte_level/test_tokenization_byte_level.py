@@ -158,7 +158,9 @@ def test_strict_refuses_surrogates_and_bytes_that_are_no_text():
 
 
 @pytest.mark.parametrize(
-    "make", [list, np.array, torch.tensor, lambda ids: np.array(ids, dtype=np.uint16), tuple], ids=str
+    "make",
+    [list, np.array, torch.tensor, lambda ids: np.array(ids, dtype=np.uint16), tuple],
+    ids=["list", "array", "tensor", "uint16", "tuple"],
 )
 def test_decode_takes_every_kind_of_ids(ours, make):
     ids = [257, 104, 105, 258, 0xC3, 0xA9, 256]
