@@ -141,7 +141,7 @@ def transplant_checkpoint(
                 base_rows=found.rows,
                 method=chosen,
                 overrides=overrides,
-                rows=_donor_rows(donor, source) if match_rows else None,
+                rows=_donor_rows(donor, source, len(new)) if match_rows else None,
                 multiple=pad_to_multiple_of,
             )
             tell("plan", 1, 1)
@@ -231,16 +231,19 @@ def _donor(
     return train_tokenizer(base_tokenizer, train_on or (), vocab_size)
 
 
-def _donor_rows(donor: Any, folder: Path) -> int:
+def _donor_rows(donor: Any, folder: Path, ids: int) -> int:
     """Rows that the donor's config states; its weights are not fetched."""
     if not isinstance(donor, str | Path) or not (folder / "config.json").is_file():
         raise RowMethodError(
             "--match-rows needs a donor that is a checkpoint: its config.json says how many rows it has"
         )
     try:
-        return int(AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config().vocab_size)
+        rows = int(AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config().vocab_size)
     except Exception as error:  # strict configs raise a class of their own for every kind of bad value
         raise RowMethodError(f"the donor's config.json does not say how many rows it has: {error}") from error
+    if rows < ids:
+        raise RowMethodError(f"{donor} has {rows} rows but its tokenizer {ids} ids")
+    return rows
 
 
 def _donor_weights(method: str, donor: Any, ids: int, hub: dict[str, Any]) -> tuple[Checkpoint, VocabularyTensors]:

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -83,9 +84,11 @@ def train_tokenizer(
     elif not fallback:
         extra = tuple(_alphabet(spec, vocab_size))
     twin = _for_training(tokenizer, vocabulary, kept)
+    # off a terminal the trainer shows no bar but prints an empty line for each, on stdout
+    shows = is_progress_bar_enabled() and sys.stderr.isatty()
     try:
         new = twin.train_new_from_iterator(
-            chunks(), vocab_size - (len(extra) if fallback else 0), show_progress=is_progress_bar_enabled(), **options
+            chunks(), vocab_size - (len(extra) if fallback else 0), show_progress=shows, **options
         )
     except Exception as error:  # what Rust raises has no class of its own
         raise VocabularyError(
