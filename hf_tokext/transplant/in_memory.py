@@ -26,6 +26,7 @@ from hf_tokext.transplant.tables import (
 )
 from hf_tokext.transplant.tokenizer_files import missing_markers
 from hf_tokext.transplant.vocabulary_tensors import VocabularyTensors, vocabulary_tensors_of_model
+from hf_tokext.transplant.vocabulary_twin import named_tensors
 from hf_tokext.transplant.word_vectors import word_vectors_for
 from hf_tokext.vocabulary.pieces import read_vocabulary
 
@@ -127,7 +128,7 @@ def transplant_tokenizer(
 
 def model_tables(model: PreTrainedModel, found: VocabularyTensors) -> Tables:
     """Read a model's vocabulary tensors, on the CPU."""
-    values = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    values = named_tensors(model)
 
     def read(name: str) -> Tensor:
         return values[name].detach().cpu()

@@ -16,11 +16,10 @@ from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 from hf_tokext.errors import VocabularyError
 from hf_tokext.transplant.auto_tokenizer import keep_ids_in_folder
 from hf_tokext.transplant.checkpoint_source import checked_file
-from hf_tokext.vocabulary.digits import rewrite_digits_in_folder
+from hf_tokext.vocabulary.digits import CONFIG_FILE, rewrite_digits_in_folder
 from hf_tokext.vocabulary.pieces import TOKENIZER_FILE, Vocabulary, read_vocabulary
 from hf_tokext.vocabulary.tokenizer_json import read_tokenizer_json
 
-CONFIG_FILE = "tokenizer_config.json"
 TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
 # Files of a tokenizer, of whatever family; none of the base's may survive a transplant.
 TOKENIZER_FILES = frozenset(

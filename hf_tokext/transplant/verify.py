@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
 from hf_tokext.errors import VerificationError
+from hf_tokext.measure.causal import weight_of
 from hf_tokext.transplant.auto_tokenizer import PROBES, first_difference
 from hf_tokext.transplant.direction import DEFAULT_TEXTS, window_of
 from hf_tokext.transplant.plan import Plan
@@ -81,7 +82,7 @@ def prove_model(
     Raises:
         VerificationError: a proof failed.
     """
-    table = _weight(model.get_input_embeddings())
+    table = weight_of(model.get_input_embeddings())
     size = model.config.get_text_config().vocab_size
     _require(
         len(table) == size == plan.rows,
@@ -89,9 +90,9 @@ def prove_model(
     )
     head = model.get_output_embeddings()
     if head is not None:
-        is_tied = _weight(head).data_ptr() == table.data_ptr()
+        is_tied = weight_of(head).data_ptr() == table.data_ptr()
         _require(is_tied == tied, f"embedding and head are {'' if is_tied else 'not '}tied after reloading")
-        _require(len(_weight(head)) == plan.rows, f"the head has {len(_weight(head))} rows, not {plan.rows}")
+        _require(len(weight_of(head)) == plan.rows, f"the head has {len(weight_of(head))} rows, not {plan.rows}")
     for part in (model.config, *([model.generation_config] if model.can_generate() else [])):
         for name, value in vars(part).items():
             if name in ("bos_token_id", "eos_token_id", "pad_token_id") and value is not None:
@@ -126,9 +127,3 @@ def prove_model(
 def _require(holds: bool, what: str) -> None:
     if not holds:
         raise VerificationError(f"{what}; the output was not kept, please report this")
-
-
-def _weight(module: torch.nn.Module) -> torch.Tensor:
-    weight = module.weight
-    assert isinstance(weight, torch.Tensor)
-    return weight

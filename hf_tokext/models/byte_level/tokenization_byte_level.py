@@ -1,25 +1,23 @@
 """A tokenizer whose ids are bytes: id B stands for byte B, markers follow from 256 on."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import TokenizersBackend
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers.tokenization_utils_base import BatchEncoding, PaddingStrategy, TruncationStrategy
 
 from hf_tokext.errors import UnsupportedModelError, VocabularyError
+from hf_tokext.models.blocks.tokenizer import FixedIdTokenizer, as_marker
 from hf_tokext.models.byte_level.batches import Row, arrays, lists, padded_length
 from hf_tokext.models.byte_level.ids import BYTES, bytes_and_markers
 from hf_tokext.models.byte_level.lazy_encoding import LazyEncoding
 from hf_tokext.models.byte_level.surrogates import encode_with_surrogates
 from hf_tokext.models.byte_level.utf8 import ERRORS, to_bytes, to_text
-from hf_tokext.registry import CODE_FILE, keep_tokenizer
 from hf_tokext.vocabulary.pieces import CHARACTER_OF_BYTE
 
 
-class ByteTokenizer(TokenizersBackend):
+class ByteTokenizer(FixedIdTokenizer):
     """The 256 bytes, and markers for pad, bos, eos and unk (which no text ever gives); more by `add_tokens`.
 
     What it saves is a plain tokenizer.json of equal ids for stock transformers; this class adds speed and exactness: it
@@ -261,23 +259,6 @@ class ByteTokenizer(TokenizersBackend):
                 rows.append(to_bytes(text, self.errors))
         return rows
 
-    def _template(self) -> tuple[list[int], list[int]]:
-        """Ids before and after a text."""
-        backend = self.backend_tokenizer
-        if backend.truncation is not None:
-            backend.no_truncation()
-        if backend.padding is not None:
-            backend.no_padding()
-        ids = backend.encode("\0").ids
-        at = ids.index(0)
-        return ids[:at], ids[at + 1 :]
-
-    def _save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
-        written = super()._save_pretrained(save_directory, *args, **kwargs)
-        if keep_tokenizer(Path(save_directory), type(self)):
-            written = (*written, str(Path(save_directory) / CODE_FILE))
-        return written
-
     def train_new_from_iterator(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse: there is nothing to train; train_tokenizer or tokext transplant --train-on make other tokenizers."""
         raise UnsupportedModelError("the ids of ByteTokenizer are the 256 bytes; train from another tokenizer")
@@ -287,7 +268,5 @@ def _backend(markers: Sequence[Any]) -> Tokenizer:
     core = Tokenizer(models.BPE({CHARACTER_OF_BYTE[byte]: byte for byte in range(BYTES)}, []))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
-    core.add_special_tokens(
-        [m if isinstance(m, AddedToken) else AddedToken(m, special=True, normalized=False) for m in markers]
-    )
+    core.add_special_tokens([as_marker(marker) for marker in markers])
     return core

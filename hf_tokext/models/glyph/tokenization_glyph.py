@@ -1,21 +1,19 @@
 """A tokenizer whose ids are UTF-16: id N stands for code point N of the BMP, two surrogates for each one beyond it."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import AddedToken
-from transformers import TokenizersBackend
 from transformers.tokenization_utils_base import BatchEncoding
 
 from hf_tokext.errors import UnsupportedModelError, VocabularyError
 from hf_tokext.models.blocks.surrogates import encode_with_surrogates
+from hf_tokext.models.blocks.tokenizer import FixedIdTokenizer, as_marker
 from hf_tokext.models.glyph.backend import CHARACTERS, backend, model, pieces
-from hf_tokext.registry import CODE_FILE, keep_tokenizer
 
 
-class GlyphTokenizer(TokenizersBackend):
+class GlyphTokenizer(FixedIdTokenizer):
     """65,536 code points, then pad, bos, eos and unk (which no text ever gives); more by `add_tokens`.
 
     Markers follow the code points instead of taking private-use ids, as in the source, because those are characters of
@@ -53,7 +51,7 @@ class GlyphTokenizer(TokenizersBackend):
     ) -> None:
         named = {"pad_token": pad_token, "bos_token": bos_token, "eos_token": eos_token, "unk_token": unk_token}
         if not (kwargs.get("tokenizer_object") or kwargs.get("tokenizer_file")):
-            kwargs["tokenizer_object"] = backend([_marker(token) for token in named.values() if token is not None])
+            kwargs["tokenizer_object"] = backend([as_marker(token) for token in named.values() if token is not None])
             add_bos_token = bos_token is not None if add_bos_token is None else add_bos_token
             add_eos_token = bool(add_eos_token)
         chosen = {"add_bos_token": add_bos_token, "add_eos_token": add_eos_token}
@@ -175,25 +173,6 @@ class GlyphTokenizer(TokenizersBackend):
         if not self.backend_tokenizer.get_vocab(with_added_tokens=False).items() >= pieces().items():
             raise VocabularyError("this tokenizer.json is not one of code points; load it with AutoTokenizer")
 
-    def _template(self) -> tuple[list[int], list[int]]:
-        """Ids before and after a text."""
-        core = self.backend_tokenizer
-        core.no_truncation()
-        core.no_padding()
-        ids = core.encode("\0").ids
-        at = ids.index(0)
-        return ids[:at], ids[at + 1 :]
-
-    def _save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
-        written = super()._save_pretrained(save_directory, *args, **kwargs)
-        if keep_tokenizer(Path(save_directory), type(self)):
-            written = (*written, str(Path(save_directory) / CODE_FILE))
-        return written
-
     def train_new_from_iterator(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse: there is nothing to train; train_tokenizer or tokext transplant --train-on make other tokenizers."""
         raise UnsupportedModelError("the ids of GlyphTokenizer are code points; train from another tokenizer")
-
-
-def _marker(token: Any) -> AddedToken:
-    return token if isinstance(token, AddedToken) else AddedToken(token, special=True, normalized=False)
