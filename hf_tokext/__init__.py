@@ -31,14 +31,14 @@ if TYPE_CHECKING:
         VocabularyError,
     )
     from hf_tokext.hub import push_checkpoint, write_card
-    from hf_tokext.measure import bits_per_byte
+    from hf_tokext.measure.bits_per_byte import bits_per_byte
     from hf_tokext.models.byte_level.tokenization_byte_level import ByteTokenizer
     from hf_tokext.models.glyph.configuration_glyph import GlyphConfig
     from hf_tokext.models.glyph.modeling_glyph import GlyphForCausalLM, GlyphModel
     from hf_tokext.models.glyph.tokenization_glyph import GlyphTokenizer
     from hf_tokext.registry import register_family
-    from hf_tokext.rows import init_rows, register_row_method
-    from hf_tokext.training import heal_model
+    from hf_tokext.rows import RowProblem, Rows, init_rows, register_row_method
+    from hf_tokext.training import heal_checkpoint, heal_model
     from hf_tokext.transplant import transplant_checkpoint, transplant_tokenizer
     from hf_tokext.vocabulary.digits import rewrite_digits
 
@@ -60,6 +60,8 @@ __all__ = [
     "RegistrationError",
     "RepositoryClashError",
     "RowMethodError",
+    "RowProblem",
+    "Rows",
     "TextError",
     "TokextError",
     "UnsafeCheckpointError",
@@ -67,6 +69,7 @@ __all__ = [
     "VerificationError",
     "VocabularyError",
     "bits_per_byte",
+    "heal_checkpoint",
     "heal_model",
     "init_rows",
     "push_checkpoint",
@@ -84,7 +87,10 @@ _ROOMS = {
     "GlyphForCausalLM": "hf_tokext.models.glyph.modeling_glyph",
     "GlyphModel": "hf_tokext.models.glyph.modeling_glyph",
     "GlyphTokenizer": "hf_tokext.models.glyph.tokenization_glyph",
+    "RowProblem": "hf_tokext.rows",
+    "Rows": "hf_tokext.rows",
     "bits_per_byte": "hf_tokext.measure",
+    "heal_checkpoint": "hf_tokext.training",
     "heal_model": "hf_tokext.training",
     "init_rows": "hf_tokext.rows",
     "push_checkpoint": "hf_tokext.hub",

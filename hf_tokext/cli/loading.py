@@ -43,13 +43,13 @@ def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
     """
     from transformers import AutoTokenizer
 
-    from hf_tokext.vocabulary.pieces import TOKENIZER_FILE
     from hf_tokext.vocabulary.tokenizer_json import read_tokenizer_json
 
     check_name(name)
-    if (Path(name) / TOKENIZER_FILE).is_file():
-        read_tokenizer_json(Path(name) / TOKENIZER_FILE)  # refuses what Rust should not be given
     try:
+        file = _tokenizer_json(name)
+        if file is not None:
+            read_tokenizer_json(file)  # refuses what Rust should not be given
         return AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise VocabularyError(f"no tokenizer can be loaded from {name}: {_first_line(error)}") from error
@@ -82,6 +82,22 @@ def load_causal_model(name: str, dtype: str) -> "PreTrainedModel":
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"no causal language model can be loaded from {name}: {_first_line(error)}") from error
     return model.eval()
+
+
+def _tokenizer_json(name: str) -> Path | None:
+    """The tokenizer.json of a folder or Hub id, if it has one."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    from hf_tokext.vocabulary.pieces import TOKENIZER_FILE
+
+    if Path(name).is_dir():
+        file = Path(name) / TOKENIZER_FILE
+        return file if file.is_file() else None
+    try:
+        return Path(hf_hub_download(name, TOKENIZER_FILE))
+    except EntryNotFoundError:
+        return None
 
 
 def _first_line(error: Exception) -> str:
