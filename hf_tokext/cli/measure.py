@@ -27,11 +27,13 @@ def bits(
 
     from hf_tokext.cli.loading import load_causal_model, load_tokenizer
     from hf_tokext.measure import bits_per_byte, read_texts
+    from hf_tokext.transplant.checkpoint_source import local_folder
 
     texts = read_texts(text)
     found: list[dict[str, Any]] = []
     for name in models:
-        tokenizer, model = load_tokenizer(name), load_causal_model(name, dtype)
+        folder = local_folder(name)
+        tokenizer, model = load_tokenizer(folder, name), load_causal_model(folder, name, dtype)
         with tqdm(desc=Path(name).name, unit="window") as bar:
 
             def show(done: int, total: int, bar: Any = bar) -> None:
@@ -70,9 +72,11 @@ def vocabulary(
     """Tokens per byte, and how much of the vocabulary the texts use."""
     from hf_tokext.cli.loading import load_tokenizer
     from hf_tokext.measure import read_texts, vocabulary_use
+    from hf_tokext.transplant.checkpoint_source import local_folder
 
     texts = read_texts(text)
-    found = [(name, vocabulary_use(load_tokenizer(name), texts)) for name in tokenizers]
+    folders = {name: local_folder(name, weights=False) for name in tokenizers}
+    found = [(name, vocabulary_use(load_tokenizer(folders[name], name), texts)) for name in tokenizers]
     if as_json:
         print(json.dumps([{"tokenizer": name, **use.to_dict()} for name, use in found], indent=2))
         return

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import AutoTokenizer
 from transformers.trainer_utils import get_last_checkpoint
 
 from hf_tokext.errors import CheckpointError, MissingExtraError, OutputExistsError
@@ -19,8 +18,7 @@ from hf_tokext.transplant.checkpoint import open_checkpoint
 from hf_tokext.transplant.checkpoint_source import checked_file
 from hf_tokext.transplant.folder import output_folder, refuse_overlap
 from hf_tokext.transplant.report import REPORT_JSON, REPORT_MARKDOWN
-from hf_tokext.vocabulary.pieces import TOKENIZER_FILE
-from hf_tokext.vocabulary.tokenizer_json import read_tokenizer_json
+from hf_tokext.transplant.tokenizer_files import check_tokenizer_files, load_tokenizer
 
 PLOT = "hf_tokext_recovery.png"
 WEIGHTS = (
@@ -81,11 +79,10 @@ def heal_checkpoint(
     if overwrite and not resume and state.is_main_process:
         _forget(training)
     state.wait_for_everyone()
+    check_tokenizer_files(checkpoint.path)
     model_class = getattr(transformers, checkpoint.architecture)
     model = model_class.from_pretrained(checkpoint.path, dtype="auto", use_safetensors=True)
-    if (checkpoint.path / TOKENIZER_FILE).is_file():
-        read_tokenizer_json(checkpoint.path / TOKENIZER_FILE)  # refuses what Rust should not be given
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
+    tokenizer = load_tokenizer(checkpoint.path, checkpoint.source)
     report_json = _read_report(checkpoint.path)
     options.setdefault("new_ids", new_ids_of(report_json))
     try:

@@ -1,6 +1,13 @@
 """Another tokenizer for a pretrained model: plan, tables, checkpoint, proofs, report."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hf_tokext.transplant.in_memory import transplant_tokenizer
+    from hf_tokext.transplant.plan import Plan, make_plan
+    from hf_tokext.transplant.report import Report
+    from hf_tokext.transplant.streamed import transplant_checkpoint
+    from hf_tokext.transplant.verify import verify_checkpoint
 
 __all__ = ["Plan", "Report", "make_plan", "transplant_checkpoint", "transplant_tokenizer", "verify_checkpoint"]
 

@@ -26,6 +26,7 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 # Names under which GPTQ, AWQ, bitsandbytes, compressed-tensors and MX formats store packed weights and their scales.
 PACKED = ("qweight", "qzeros", "weight_packed", "weight_scale", "SCB", "absmax", "quant_map", "nested_absmax")
 PACKED_INTEGERS = ("weight", "down_proj_blocks", "gate_up_proj_blocks")
+Header = tuple[dict[str, TensorEntry], dict[str, str]]  # entries by name, metadata
 NOT_INTEGERS = ("F16", "BF16", "F32", "F64", "C64", "BOOL")
 
 
@@ -118,16 +119,10 @@ def open_checkpoint(
     config_json = _config_json(path, str(source))
     _refuse_quantized_config(config_json, str(source))
     architecture = _architecture(config_json, str(source))
-    for extra in sorted(path.glob("*")):
-        if extra.suffix in (".json", ".jinja", ".model", ".txt", ".tiktoken"):
-            checked_file(path, extra.name)
-    index = _index(path, str(source), revision, token)
-    files = (SINGLE,) if index is None else tuple(sorted(set(index["weight_map"].values())))
+    index, headers = checked_headers(path, str(source), revision, token)
     tensors: dict[str, TensorEntry] = {}
-    metadata: dict[str, dict[str, str]] = {}
     weight_map = {} if index is None else index["weight_map"]
-    for file in files:
-        entries, metadata[file] = read_header(checked_file(path, file), file)
+    for file, (entries, _) in headers.items():
         # A tensor that the index places elsewhere is a stale copy; one that the index forgot is still loaded.
         tensors.update({name: entry for name, entry in entries.items() if weight_map.get(name, file) == file})
     for name, file in weight_map.items():
@@ -143,11 +138,38 @@ def open_checkpoint(
         config_json=config_json,
         architecture=architecture,
         tensors=tensors,
-        files=files,
-        metadata=metadata,
+        files=tuple(headers),
+        metadata={file: metadata for file, (_, metadata) in headers.items()},
         index_metadata=index_metadata,
         source=str(source),
     )
+
+
+def checked_headers(
+    path: Path, source: str, revision: str | None = None, token: str | bool | None = None
+) -> tuple[dict[str, Any] | None, dict[str, Header]]:
+    """The headers of a checkpoint's weights, once every file that a loader would read is known to lie in its folder.
+
+    Args:
+        path: the folder.
+        source: what the user named, for messages.
+        revision: of a Hub id.
+        token: for the Hub.
+
+    Returns:
+        The index, None where the weights are one file; and the header of every safetensors file, by its sorted name.
+
+    Raises:
+        CheckpointError: weights are missing, or a header is damaged.
+        UnsafeCheckpointError: the weights are pickled, or a file lies outside the folder.
+        QuantizedCheckpointError: there are only GGUF weights.
+    """
+    for extra in sorted(path.glob("*")):
+        if extra.suffix in (".json", ".jinja", ".model", ".txt", ".tiktoken"):
+            checked_file(path, extra.name)
+    index = _index(path, source, revision, token)
+    files = [SINGLE] if index is None else sorted(set(index["weight_map"].values()))
+    return index, {file: read_header(checked_file(path, file), file) for file in files}
 
 
 def _json_object(path: Path, name: str, source: str) -> dict[str, Any]:
@@ -191,9 +213,9 @@ def _architecture(config_json: dict[str, Any], source: str) -> str:
         )
     found = getattr(transformers, names[0], None)
     if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
-        why = " (it brings code of its own, which is never run)" if config_json.get("auto_map") else ""
         raise UnsupportedModelError(
-            f"{source} is a {names[0]}, a class that transformers {transformers.__version__} does not have{why}"
+            f"{source} is a {names[0]}, which is none of the classes that transformers {transformers.__version__} has: "
+            "only those are transplanted and healed, and code that a checkpoint brings is never run"
         )
     return names[0]
 

@@ -10,14 +10,20 @@ from hf_tokext.errors import CheckpointError, QuantizedCheckpointError, UnsafeCh
 
 TERMS = ["README.md", "LICENSE*", "NOTICE*"]  # what the licence is, and its text, which stays with the weights
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt", *TERMS]
+WITHOUT_WEIGHTS = ["*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.spm", "*.vocab", *TERMS]
+WANTED = ["*.safetensors", *WITHOUT_WEIGHTS]
 # Pickles and other formats are never fetched; weights in subfolders and "consolidated" ones are second copies.
 UNWANTED = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*/*.safetensors", "consolidated*.safetensors"]
 SHARED_BLOB = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}")
 
 
 def local_folder(
-    source: str | Path, *, revision: str | None = None, token: str | bool | None = None, cache_dir: Path | None = None
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: Path | None = None,
+    weights: bool = True,
 ) -> Path:
     """The folder that `source` names, downloaded from the Hub where it is not a folder here.
 
@@ -26,6 +32,7 @@ def local_folder(
         revision: branch, tag or commit on the Hub.
         token: access token for the Hub, or None for the stored one.
         cache_dir: where downloads go; None is the Hub's own cache.
+        weights: download safetensors too.
 
     Returns:
         An existing folder.
@@ -58,7 +65,7 @@ def local_folder(
             revision=revision,
             token=token,
             cache_dir=cache_dir,
-            allow_patterns=WANTED,
+            allow_patterns=WANTED if weights else WITHOUT_WEIGHTS,
             ignore_patterns=UNWANTED,
         )
     except Exception as error:  # the Hub's client raises errors of its own, of its HTTP library and of the system

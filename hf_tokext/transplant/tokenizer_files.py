@@ -8,14 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
-from hf_tokext.errors import VocabularyError
+from hf_tokext.errors import CheckpointError, VocabularyError
 from hf_tokext.transplant.auto_tokenizer import keep_ids_in_folder
-from hf_tokext.transplant.checkpoint_source import checked_file
+from hf_tokext.transplant.checkpoint_source import checked_file, local_folder
 from hf_tokext.vocabulary.digits import CONFIG_FILE, rewrite_digits_in_folder
 from hf_tokext.vocabulary.pieces import TOKENIZER_FILE, Vocabulary, read_vocabulary
 from hf_tokext.vocabulary.tokenizer_json import read_tokenizer_json
@@ -29,7 +27,6 @@ TOKENIZER_FILES = frozenset(
         "tiktoken.model", "tekken.json", "tokenizer.tiktoken", *TEMPLATE_FILES,
     }
 )  # fmt: skip
-DOWNLOADED = ["*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.spm", "*.vocab", "README.md"]
 
 
 @contextmanager
@@ -52,13 +49,12 @@ def tokenizer_folder(source: str | Path | PreTrainedTokenizerBase, **hub: Any) -
         folder = Path(source)
         if not folder.is_dir():
             folder = _from_hub(str(source), hub)
-        _refuse_links(folder.resolve())
+        check_tokenizer_files(folder.resolve())
         if (folder / TOKENIZER_FILE).is_file():
-            read_tokenizer_json(folder / TOKENIZER_FILE)  # refuses what Rust should not be given
             yield folder
             return
         try:
-            source = AutoTokenizer.from_pretrained(folder)
+            source = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         except Exception as error:  # transformers raises many kinds
             raise VocabularyError(f"{source} holds no tokenizer that transformers can load: {error}") from error
     with TemporaryDirectory() as scratch:
@@ -121,7 +117,7 @@ def load_tokenizer(folder: Path, source: str) -> PreTrainedTokenizerBase:
     """Load a tokenizer as its users do; no remote code is run.
 
     Args:
-        folder: its folder.
+        folder: its folder, whose files were checked.
         source: what the user named, for the message.
 
     Returns:
@@ -141,20 +137,28 @@ def load_tokenizer(folder: Path, source: str) -> PreTrainedTokenizerBase:
 
 def _from_hub(name: str, hub: dict[str, Any]) -> Path:
     try:
-        return Path(snapshot_download(name, allow_patterns=DOWNLOADED, **hub))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise VocabularyError(
-            f"the tokenizer {name!r} is neither a folder nor a Hub repository that can be reached: {error}"
-        ) from error
+        return local_folder(name, weights=False, **hub)
+    except CheckpointError as error:
+        raise VocabularyError(f"no tokenizer {name!r}: {error}") from error
 
 
-def _refuse_links(folder: Path) -> None:
-    """Refuse links out of a tokenizer's folder: what they lead to would be copied."""
+def check_tokenizer_files(folder: Path) -> None:
+    """Refuse what should be neither parsed nor copied.
+
+    Args:
+        folder: a tokenizer's folder, resolved.
+
+    Raises:
+        UnsafeCheckpointError: a file of it is a link out of the folder.
+        VocabularyError: its tokenizer.json should not be given to Rust (see `read_tokenizer_json`).
+    """
     for name in sorted(TOKENIZER_FILES):
         path = folder / name
         for each in sorted(path.iterdir()) if path.is_dir() else [path]:
             if each.exists() or each.is_symlink():
                 checked_file(folder, each.relative_to(folder).as_posix())
+    if (folder / TOKENIZER_FILE).is_file():
+        read_tokenizer_json(folder / TOKENIZER_FILE)
 
 
 def write_tokenizer(

@@ -81,7 +81,7 @@ def test_heal_writes_a_checkpoint_and_prints_the_curve(capsys, folder):
     ("arguments", "message"),
     [
         (["measure", "bits", "{folder}", "--text", "{folder}/none.txt"], "cannot read the text file"),
-        (["measure", "bits", "/no/such/folder", "--text", "{text}"], "does not exist"),
+        (["measure", "bits", "/no/such/folder", "--text", "{text}"], "there is no folder"),
         (["measure", "bits", "{text}", "--text", "{text}"], "is a file"),
         (["measure", "bits", "{folder}", "--text", "{text}", "--dtype", "int4"], "--dtype must be one of"),
         (
