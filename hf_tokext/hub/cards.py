@@ -16,10 +16,12 @@ from hf_tokext.hub.files import MARKED
 from hf_tokext.hub.licences import licence_of, one_line
 from hf_tokext.hub.loading import auto_class, loading_code, read_object
 from hf_tokext.hub.templates import template_folder
+from hf_tokext.transplant.checkpoint_source import checked_file
 from hf_tokext.transplant.report import REPORT_JSON
 
 CARD = "README.md"
-MARK = re.compile(r"\n<!-- card by hf_tokext; text ([0-9a-f]{16}), report ([0-9a-f]{16}) -->\s*$")
+MARK_START = "<!-- card by hf_tokext; "
+MARK = re.compile(rf"\n{MARK_START}text ([0-9a-f]{{16}}), report ([0-9a-f]{{16}}) -->\s*$")
 PIPELINES = {"AutoModelForCausalLM": "text-generation", "AutoModelForMaskedLM": "fill-mask"}
 
 
@@ -102,15 +104,19 @@ def render_card(
         eval_results=results or None,
         **licence.metadata,
     )
-    code, needs_package = loading_code(source, one_line(name).replace('"', "'"))
-    values: dict[str, Any] = {"title": one_line(name.rpartition("/")[2]), "code": code, "needs_package": needs_package}
+    code, packages = loading_code(source, one_line(name).replace('"', "'"))
+    values: dict[str, Any] = {
+        "title": one_line(name.rpartition("/")[2]),
+        "code": code,
+        "packages": [each.replace("_", "-") for each in packages],
+    }
     values |= {"measured": measured, "licence": licence.lines if report else [_nothing_known()], "what": _what(config)}
     values |= facts(report) if report else {}
     body = (
         f"---\n{data.to_yaml()}\n---\n\n{_template('transplant' if report else 'checkpoint').render(values).strip()}\n"
     )
     body = re.sub(r"\n{3,}", "\n\n", body)
-    return f"{body}\n<!-- card by hf_tokext; text {_hash(body)}, report {_report_hash(source)} -->\n"
+    return f"{body}\n{MARK_START}text {_hash(body)}, report {_report_hash(source)} -->\n"
 
 
 def is_generated(text: str) -> bool:
@@ -139,13 +145,15 @@ def card_for_push(folder: Path, repo_id: str) -> str:
 
     Raises:
         CheckpointError: the card is not UTF-8, or the folder no checkpoint.
+        UnsafeCheckpointError: the card is a link out of the folder.
     """
     path = folder / CARD
-    if not path.is_file():
+    if not (path.exists() or path.is_symlink()):
         return render_card(folder, repo_id=repo_id)
+    content = checked_file(folder, CARD).read_bytes()
     try:
-        text = path.read_bytes().decode("utf-8")
-    except ValueError as error:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
         raise CheckpointError(f"{path} is not UTF-8") from error
     mark = MARK.search(text)
     outdated = mark is not None and mark[2] != _report_hash(folder)

@@ -7,13 +7,30 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from hf_tokext.errors import CheckpointError, UnsafeCheckpointError
-from hf_tokext.hub.loading import read_object
+from hf_tokext.hub.loading import code_packages, foreign_code, read_object
 from hf_tokext.registry import CODE_FILE
 from hf_tokext.transplant.checkpoint_source import checked_file
 from hf_tokext.transplant.safetensors_header import read_header
+from hf_tokext.vocabulary.pieces import TOKENIZER_FILE
+from hf_tokext.vocabulary.tokenizer_json import read_tokenizer_json
 
-MARKED = ("config.json", "tokenizer_config.json", "adapter_config.json")  # a checkpoint's folder has one of them
-MODEL = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "*.spm", "vocab.txt", "merges.txt", CODE_FILE)
+# a checkpoint's folder has one of them
+MARKED = (
+    *("config.json", "tokenizer_config.json", "adapter_config.json"),
+    *("processor_config.json", "preprocessor_config.json"),
+)
+MODEL = (
+    *("*.safetensors", "*.safetensors.index.json", "*config.json", "config_*.json", "modules.json", "hf_tokext_*.json"),
+    *(
+        "tokenizer.json",
+        "vocab*.json",
+        "added_tokens.json",
+        "special_tokens_map.json",
+        "normalizer.json",
+        "tekken.json",
+    ),
+    *("chat_template*.json", "*.jinja", "*.model", "*.tiktoken", "*.spm", "vocab.txt", "merges.txt", CODE_FILE),
+)
 PAPERS = ("LICENSE*", "NOTICE*", "hf_tokext_*.md", "hf_tokext_*.png")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 # what an earlier checkpoint may have left at the top of a repository, where loaders look for files by name or kind
@@ -52,7 +69,9 @@ def select_files(folder: Path) -> Selection:
 
     Raises:
         CheckpointError: the folder is no finished checkpoint, or a file of it is missing or damaged.
-        UnsafeCheckpointError: a file is a link that leads out of the folder, or the weights are pickled only.
+        UnsafeCheckpointError: a file is a link that leads out of the folder, the weights are pickled only, or the
+            generated `hf_tokext_auto.py` holds other code.
+        VocabularyError: a tokenizer.json is not read (see `read_tokenizer_json`).
     """
     if not folder.is_dir():
         raise CheckpointError(f"there is no folder {folder}")
@@ -106,7 +125,11 @@ def _walk(top: Path, folder: Path, chosen: Selection) -> Iterator[str]:
     """Names of all files below; links to folders and folders of other purposes are left out and not entered."""
     for entry in sorted(os.scandir(folder), key=lambda each: each.name):
         name = Path(entry.path).relative_to(top).as_posix()
-        if not entry.is_dir():
+        try:
+            below = entry.is_dir()
+        except OSError:  # a link in a circle, of which `checked_file` will say so
+            below = False
+        if not below:
             yield name
         elif (
             entry.is_symlink()
@@ -132,6 +155,13 @@ def _check_weights(folder: Path, chosen: Selection) -> None:
             f"adapter_config.json in {folder} names its base by a folder, {adapted}, which nobody else has: merge the "
             "adapter (tokext heal without --no-merge), or push the base and put its id there"
         )
+    if (foreign := foreign_code(folder)) is not None:
+        raise CheckpointError(
+            f"{foreign}, code of its own, which is not uploaded here: use HfApi().upload_folder for such a repository"
+        )
+    code_packages(folder)
+    for name in [each for each in chosen.files if PurePosixPath(each).name == TOKENIZER_FILE]:
+        read_tokenizer_json(chosen.files[name])
     for name in weights:
         read_header(chosen.files[name], name)
     for name in [each for each in chosen.files if each.endswith(".safetensors.index.json")]:

@@ -10,12 +10,11 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from hf_tokext.errors import CheckpointError, HubError, RepositoryClashError
 from hf_tokext.hub.calls import patiently
-from hf_tokext.hub.cards import CARD, card_for_push, is_generated
+from hf_tokext.hub.cards import CARD, MARK_START, card_for_push, is_generated
 from hf_tokext.hub.files import Selection, is_model_file, is_stale, select_files
 from hf_tokext.transplant.report import REPORT_JSON
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-OURS = "<!-- card by hf_tokext; "
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def _refuse_clash(api: HfApi, name: str, commit: str | None, there: set[str], ca
     """Refuse to replace a model that is not ours, or by a generated card one that somebody wrote."""
     model = any(is_model_file(each) for each in there)
     remote = _remote_card(api, name, commit) if CARD in there else ""
-    if model and REPORT_JSON not in there and OURS not in remote:
+    if model and REPORT_JSON not in there and MARK_START not in remote:
         raise RepositoryClashError(
             f"{name} holds a model that was not pushed by hf_tokext: choose another name, or pass overwrite=True"
         )

@@ -84,7 +84,7 @@ def write_model(
     if getattr(transformers, checkpoint.architecture).can_generate():
         new_generation_config(checkpoint.config, plan, generation).save_pretrained(folder)
     content = updated_json(checkpoint.config_json, config, plan)
-    for stale in ("_name_or_path", "tokenizer_class"):
+    for stale in ("_name_or_path", "tokenizer_class", "auto_map"):  # code of the base does not come along
         content.pop(stale, None)
     if dtype is not None:
         content["dtype"] = str(dtype).removeprefix("torch.")

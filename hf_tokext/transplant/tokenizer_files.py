@@ -9,9 +9,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from hf_tokext.errors import CheckpointError, VocabularyError
+from hf_tokext.registry import keep_tokenizer
 from hf_tokext.transplant.auto_tokenizer import keep_ids_in_folder
 from hf_tokext.transplant.checkpoint_source import checked_file, local_folder
 from hf_tokext.vocabulary.digits import CONFIG_FILE, rewrite_digits_in_folder
@@ -184,8 +186,9 @@ def write_tokenizer(
     """
     shutil.copyfile(donor / TOKENIZER_FILE, folder / TOKENIZER_FILE)
     config = _json(donor / CONFIG_FILE)
-    # this class alone takes tokenizer.json as it is; the others rebuild it by their own rules
-    config["tokenizer_class"] = "TokenizersBackend"
+    own = _registered_class(config.get("tokenizer_class"))
+    # of transformers' classes this one alone takes tokenizer.json as it is; the others rebuild it by their own rules
+    config["tokenizer_class"] = own.__name__ if own else "TokenizersBackend"
     config["model_input_names"] = base_tokenizer.model_input_names
     config["model_max_length"] = base_tokenizer.model_max_length  # the model's, not the donor's
     if config["model_max_length"] >= VERY_LARGE_INTEGER:
@@ -202,8 +205,15 @@ def write_tokenizer(
     if not templates and not config.get("chat_template"):
         warnings += _keep_base_template(base, base_vocabulary, target, folder)
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
-    keep_ids_in_folder(folder)
+    if not (own and keep_tokenizer(folder, own)):
+        keep_ids_in_folder(folder)
     return warnings
+
+
+def _registered_class(name: object) -> type | None:
+    """The tokenizer class of a package that registered it with AutoTokenizer; None where it is transformers' own."""
+    found = tokenizer_class_from_name(name) if isinstance(name, str) else None
+    return found if found and not found.__module__.startswith("transformers.") else None
 
 
 def _keep_base_template(base: Path, old: Vocabulary, new: Vocabulary, folder: Path) -> list[str]:

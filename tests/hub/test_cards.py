@@ -260,8 +260,13 @@ def test_a_tokenizer_alone_and_classes_of_our_own(tmp_path):
     text = render_card(tmp_path / "bytes")
     assert "import AutoTokenizer\n" in text and "AutoModel" not in text and "stock transformers" in text
     (tmp_path / "bytes" / "config.json").write_text(json.dumps({"auto_map": {"AutoConfig": "hf_tokext_auto.X"}}))
+    (tmp_path / "bytes" / "hf_tokext_auto.py").write_text("from hf_tokext import X\nfrom their_own.part import Y\n")
     text = render_card(tmp_path / "bytes")
-    assert "pip install hf-tokext" in text and "\nimport hf_tokext " in text
+    assert (
+        "`pip install hf-tokext their-own`" in text and "\nimport hf_tokext " in text and "\nimport their_own " in text
+    )
+    (tmp_path / "bytes" / "config.json").write_text(json.dumps({"auto_map": {"AutoConfig": "modeling_x.X"}}))
+    assert "hf-tokext" not in render_card(tmp_path / "bytes").split("How to load")[1].split("card by")[0]
 
 
 def test_the_command(folder, tmp_path, capsys):

@@ -15,6 +15,7 @@ from hf_tokext import (
     HubError,
     RepositoryClashError,
     UnsafeCheckpointError,
+    VocabularyError,
     push_checkpoint,
     write_card,
 )
@@ -162,6 +163,7 @@ def test_pickles_training_folders_and_code_stay_here(hub, folder, contents):
     wanted = set(contents(folder))
     for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt", "evil.py", "notes.txt", ".env", "x.pkl"):
         (folder / name).write_text("x")
+    (folder / "credentials.json").write_text("{}")
     for name in ("checkpoint-5", "runs", "model-training", ".git", "sub"):
         (folder / name).mkdir()
         (folder / name / "config.json").write_text("{}")
@@ -171,12 +173,21 @@ def test_pickles_training_folders_and_code_stay_here(hub, folder, contents):
     pushed = push_checkpoint(folder, NAME)
     assert set(hub.repo(NAME).files()) == wanted | {"README.md", "additional_chat_templates/rag.jinja"}
     assert pushed.left_out == sorted(
-        [".env", ".git/", "checkpoint-5/", "evil.py", "model-training/", "notes.txt", "optimizer.pt"]
+        [
+            ".env",
+            ".git/",
+            "checkpoint-5/",
+            "credentials.json",
+            "evil.py",
+            "model-training/",
+            "notes.txt",
+            "optimizer.pt",
+        ]
         + ["pytorch_model.bin", "runs/", "sub/", "training_args.bin", "x.pkl"]
     )
 
 
-@pytest.mark.parametrize("name", ["LICENSE", "tokenizer.json", "hf_tokext_report.md", "extra.json"])
+@pytest.mark.parametrize("name", ["LICENSE", "tokenizer.json", "hf_tokext_report.md", "extra_config.json", "README.md"])
 def test_links_out_of_the_folder_are_refused(hub, folder, tmp_path, name):
     (tmp_path / "secret").write_text("{}")
     (folder / name).unlink(missing_ok=True)
@@ -184,6 +195,29 @@ def test_links_out_of_the_folder_are_refused(hub, folder, tmp_path, name):
     with pytest.raises(UnsafeCheckpointError, match=name):
         push_checkpoint(folder, NAME)
     assert hub.requests == []
+
+
+def test_a_link_in_a_circle_is_named(hub, folder):
+    (folder / "more_config.json").symlink_to("more_config.json")
+    with pytest.raises(CheckpointError, match=r"more_config\.json"):
+        push_checkpoint(folder, NAME)
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    "code", ["import os\nos.system('x')\n", "class A(print('x')):\n    pass\n", "from . import x\n", "def (\n"]
+)
+def test_the_file_of_code_holds_only_what_is_written_there(hub, folder, code):
+    (folder / "hf_tokext_auto.py").write_text(f'"""Ours."""\n\nfrom hf_tokext import ByteTokenizer\n{code}')
+    with pytest.raises(UnsafeCheckpointError, match="save the checkpoint again"):
+        push_checkpoint(folder, NAME)
+    assert hub.requests == []
+
+
+def test_a_processor_alone(hub, tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "preprocessor_config.json").write_text('{"image_processor_type": "ViTImageProcessor"}')
+    assert push_checkpoint(tmp_path / "p", NAME).files == ["README.md", "preprocessor_config.json"]
 
 
 def test_other_links_are_left_out_or_followed_inside(hub, folder, tmp_path):
@@ -217,6 +251,16 @@ def _adapter_of_a_folder(folder):
     (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(folder)}))
 
 
+def _foreign(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "modeling_x.M"}}))
+    (folder / "modeling_x.py").write_text("")
+
+
+def _too_deep(folder):
+    (folder / "tokenizer.json").write_text("[" * 200_000 + "]" * 200_000)
+
+
 def _nothing(folder):
     for name in ("config.json", "tokenizer_config.json"):
         (folder / name).unlink()
@@ -230,13 +274,15 @@ def _nothing(folder):
         (_no_map, "weight_map"),
         (_trainer, "trainer's own"),
         (_adapter_of_a_folder, "nobody else has"),
+        (_foreign, "names modeling_x.M, code of its own"),
+        (_too_deep, "levels"),
         (_nothing, "no checkpoint"),
         (shutil.rmtree, "no folder"),
     ],
 )
 def test_what_is_not_finished_is_not_pushed(hub, folder, damage, message):
     damage(folder)
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises((CheckpointError, VocabularyError), match=message):
         push_checkpoint(folder, NAME)
     assert hub.requests == [] and hub.repos == {}
 

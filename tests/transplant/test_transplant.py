@@ -8,6 +8,7 @@ import torch
 import transformers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from hf_tokext import ByteTokenizer
 from hf_tokext.errors import OutputExistsError, RowMethodError, VocabularyError
 from hf_tokext.rows import register_row_method
 from hf_tokext.rows.problem import Rows
@@ -113,6 +114,27 @@ def test_sentencepiece_onto_byte_level_and_back(tmp_path):
     assert any("never used hold" in warning for warning in report.warnings)
     back = transplant_checkpoint(tmp_path / "out", base, tmp_path / "back")
     assert back.counts["anchor"] > 150
+
+
+def test_code_of_the_base_is_not_named_where_it_does_not_come_along(tmp_path):
+    base = base_folder(tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModelForCausalLM": "modeling_x.M"}}))
+    (base / "modeling_x.py").write_text("")
+    transplant_checkpoint(base, other_tokenizer(), tmp_path / "out")
+    assert "auto_map" not in json.loads((tmp_path / "out" / "config.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2"])
+@pytest.mark.parametrize("given", ["object", "folder"])
+def test_a_donor_of_a_registered_class_keeps_it(name, given, tmp_path):
+    donor = ByteTokenizer(errors="escape")
+    donor.save_pretrained(tmp_path / "bytes")
+    base = base_folder(tmp_path / "base", name)
+    transplant_checkpoint(base, donor if given == "object" else tmp_path / "bytes", tmp_path / "out")
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert type(loaded) is ByteTokenizer and loaded.errors == "escape"
+    assert loaded("a\ud800\0é").input_ids == donor("a\ud800\0é").input_ids
 
 
 def test_no_stale_file_of_the_base_survives(tmp_path):
