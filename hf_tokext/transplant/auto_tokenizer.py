@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBas
 
 from hf_tokext.registry import CODE_FILE, name_tokenizer
 from hf_tokext.transplant.direction import DEFAULT_TEXTS
+from hf_tokext.vocabulary.settings import settings
 
 CODE = '''from transformers import TokenizersBackend
 
@@ -97,7 +98,6 @@ def keep_ids_when_saved(tokenizer: PreTrainedTokenizerBase, config: PreTrainedCo
         if type(AutoTokenizer.from_pretrained(scratch)) in (TokenizersBackend, type(tokenizer)):
             return tokenizer
     kept = {name: value for name, value in tokenizer.init_kwargs.items() if name not in ("tokenizer_file", "auto_map")}
-    for name in ("padding_side", "truncation_side", "model_max_length", "model_input_names", "chat_template"):
-        kept[name] = getattr(tokenizer, name)
     named = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
-    return TransplantedTokenizer(**kept | named | {"tokenizer_object": tokenizer.backend_tokenizer})  # type: ignore[attr-defined]
+    own = {"tokenizer_object": tokenizer.backend_tokenizer}  # type: ignore[attr-defined]
+    return TransplantedTokenizer(**kept | settings(tokenizer) | named | own)

@@ -9,10 +9,11 @@ from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import PreTokenizer
 
 from hf_tokext.errors import VocabularyError
-from hf_tokext.vocabulary.digit_ids import add_digit_groups, digit_strings
+from hf_tokext.vocabulary.digit_ids import DIGITS, add_digit_groups, digit_strings
 from hf_tokext.vocabulary.digit_patterns import SCHEMES, ends_before_more, group_width, groups
 from hf_tokext.vocabulary.digit_words import cut_inside_words
 from hf_tokext.vocabulary.pieces import TOKENIZER_FILE, Vocabulary, components, read_vocabulary, tokenizer_spec
+from hf_tokext.vocabulary.settings import settings
 
 CONFIG_FILE = "tokenizer_config.json"
 # In numbers like these no part of a pre-tokenizer may have cut before the digits are grouped.
@@ -64,8 +65,8 @@ def rewrite_digits(tokenizer: T, scheme: str) -> T:
         tokenizer.json as it stands.
 
     Raises:
-        VocabularyError: the scheme is unknown, there is no tokenizer.json, or the tokenizer's own parts cut numbers in
-            a way that cannot be undone.
+        VocabularyError: the scheme is unknown, there is no tokenizer.json, the tokenizer's own parts cut numbers in
+            a way that cannot be undone, or ordinary added tokens begin or end with digits.
     """
     if scheme not in SCHEMES:
         raise VocabularyError(f"there is no digit scheme {scheme!r}; choose one of {', '.join(SCHEMES)}")
@@ -79,7 +80,7 @@ def rewrite_digits(tokenizer: T, scheme: str) -> T:
     with TemporaryDirectory() as scratch:
         tokenizer.save_pretrained(scratch)  # type: ignore[attr-defined]
         rewrite_digits_in_folder(scratch, scheme)
-        loaded = TokenizersBackend.from_pretrained(scratch)
+        loaded = TokenizersBackend.from_pretrained(scratch, **settings(tokenizer))
     loaded.name_or_path = loaded.init_kwargs["name_or_path"] = tokenizer.name_or_path  # type: ignore[attr-defined]
     return loaded
 
@@ -106,6 +107,7 @@ def rewrite_digits_in_folder(folder: str | Path, scheme: str) -> None:
 def _rewritten(source: dict[str, Any], scheme: str) -> dict[str, Any]:
     old = Tokenizer.from_str(json.dumps(source))
     spec = json.loads(old.to_str())  # ids of added tokens and the form of merges as tokenizers itself has them
+    _refuse_tokens_that_cut_numbers(spec, old, scheme)
     add_digit_groups(spec, group_width(scheme))
     if spec["model"]["type"] == "WordPiece":
         cut_inside_words(spec, scheme)
@@ -113,6 +115,24 @@ def _rewritten(source: dict[str, Any], scheme: str) -> dict[str, Any]:
         spec["pre_tokenizer"] = _pre_tokenizer(list(components(spec, "pre_tokenizer")), scheme)
     _prove(spec, old, scheme)
     return spec
+
+
+def _refuse_tokens_that_cut_numbers(spec: dict[str, Any], old: Tokenizer, scheme: str) -> None:
+    """Added tokens are taken out of a text first; one that begins or ends with a digit takes it from longer numbers."""
+    cutting = []
+    for token in spec["added_tokens"]:
+        text = token["content"]
+        matched = old.normalizer.normalize_str(text) if token["normalized"] and old.normalizer else text
+        is_group = len(matched) == group_width(scheme) == 1
+        if not (token["special"] or is_group) and (set(matched[:1]) | set(matched[-1:])) & set(DIGITS):
+            cutting.append(text)
+    if cutting:
+        more = f" and {len(cutting) - 5} more" if cutting[5:] else ""
+        raise VocabularyError(
+            f"this tokenizer cannot be given the digit scheme {scheme!r}: its added tokens "
+            f"{', '.join(map(repr, cutting[:5]))}{more} begin or end with a digit and would be cut out of longer numbers; "
+            "give a tokenizer without them, or mark them special if they stand for no text"
+        )
 
 
 def _pre_tokenizer(parts: list[dict[str, Any]], scheme: str) -> dict[str, Any]:
@@ -186,4 +206,4 @@ def _digits(tokenizer: Tokenizer, vocabulary: Vocabulary, text: str) -> list[str
     """The pieces of a text's tokens that hold digits, without spaces at their ends."""
     ids = tokenizer.encode(text, add_special_tokens=False).ids
     pieces = [vocabulary.piece(index).strip().decode(errors="replace") for index in ids]
-    return [piece for piece in pieces if any(character in "0123456789" for character in piece)]
+    return [piece for piece in pieces if any(character in DIGITS for character in piece)]

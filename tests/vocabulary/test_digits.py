@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
 from hf_tokext import rewrite_digits
@@ -204,6 +204,53 @@ def test_every_kind_of_object_comes_back_as_its_kind_and_is_not_changed():
     new = rewrite_digits(base, "right3")
     assert new.eos_token == "</s>" and new.tokenize("1234") == ["1", "234"]
     assert base.backend_tokenizer.to_str() == before and spec == json.loads(before)
+
+
+def test_what_was_set_after_loading_is_kept(tmp_path):
+    base = byte_level()
+    told = {
+        "padding_side": "left",
+        "truncation_side": "left",
+        "model_max_length": 77,
+        "model_input_names": ["input_ids"],
+        "chat_template": "{{ messages }}",
+        "clean_up_tokenization_spaces": True,
+        "split_special_tokens": True,
+    }
+    for name, value in told.items():
+        assert getattr(base, name) != value
+        setattr(base, name, value)
+    new = rewrite_digits(base, "right3")
+    new.save_pretrained(tmp_path)
+    for each in (new, AutoTokenizer.from_pretrained(tmp_path)):
+        assert {name: getattr(each, name) for name in told} == told
+
+
+@pytest.mark.parametrize("text", ["999", "12345678", "COVID-19", "7up", " 42", "3"])
+def test_added_tokens_that_would_be_cut_out_of_numbers_are_named(text):
+    core = byte_level().backend_tokenizer
+    core.add_tokens(["<extra_12>", "v1.2x", text])
+    with pytest.raises(VocabularyError, match=f"its added tokens '{text}' begin or end with a digit"):
+        rewrite_digits(core, "right3")
+
+
+def test_added_tokens_that_cut_no_numbers_are_kept():
+    core = byte_level().backend_tokenizer
+    core.add_tokens(["<extra_12>", "v1.2x"])
+    core.add_special_tokens(["madeupword0001"])
+    new = rewrite_digits(core, "right3")
+    assert new.encode("1<extra_12>3456").tokens == ["1", "<extra_12>", "3", "456"]
+    core.add_tokens(["7"])
+    assert rewrite_digits(core, "single").encode("171").tokens == ["1", "7", "1"]
+
+
+def test_an_added_token_is_looked_at_as_it_is_matched():
+    core = byte_level().backend_tokenizer
+    core.normalizer = normalizers.NFKC()
+    core.add_tokens([AddedToken("\N{FULLWIDTH DIGIT NINE}x", normalized=True)])
+    assert len(core.encode("9x").ids) == 1
+    with pytest.raises(VocabularyError, match="begin or end with a digit"):
+        rewrite_digits(core, "left3")
 
 
 def test_rewriting_again_changes_the_scheme():
