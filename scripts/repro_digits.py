@@ -7,10 +7,10 @@
 The paper asks trained models (GPT-3.5, GPT-4) for sums of 7 to 9 digits and cuts their numbers by commas; this trains
 small decoders from nothing on sums of 1 to 6 digits, so it tests the idea, not the paper's figures. Each scheme has the
 same model (all 1,110 groups have rows, whether the scheme uses them or not), the same problems in the same order and the
-same number of steps; a step therefore costs more tokens where numbers are cut into more. Held out: 2,000 problems, the
-same for all, in neither order among those trained on. An answer counts if it is right to the last digit. Beside it, two
-baselines that do not add: the most common answer, and a copy of the larger addend. Figures are kept in --results and not
-computed twice.
+same number of steps; a step therefore costs more tokens where numbers are cut into more. Held out: 2,000 problems
+(--held-out), the same for all, in neither order among those trained on. An answer counts if it is right to the last
+digit. Beside it, two baselines that do not add: the most common answer, and a copy of the larger addend. Figures are kept
+in --results and not computed twice.
 """
 
 import argparse
@@ -52,20 +52,20 @@ def problems(chance: random.Random) -> Iterator[Problem]:
         yield first, second
 
 
-def held_out() -> list[Problem]:
+def held_out(count: int) -> list[Problem]:
     """The problems that no run is trained on."""
     found: dict[Problem, None] = {}
     for first, second in problems(random.Random("held out")):
         if (second, first) not in found:
             found[first, second] = None
-        if len(found) == HELD_OUT:
+        if len(found) == count:
             return list(found)
     raise AssertionError("problems have no end")
 
 
-def training(seed: int) -> Iterator[Problem]:
+def training(seed: int, held: list[Problem]) -> Iterator[Problem]:
     """Problems to train on, the same for every scheme."""
-    apart = {pair for first, second in held_out() for pair in ((first, second), (second, first))}
+    apart = {pair for first, second in held for pair in ((first, second), (second, first))}
     return (pair for pair in problems(random.Random(f"training {seed}")) if pair not in apart)
 
 
@@ -124,9 +124,9 @@ def scored(said: dict[Problem, str]) -> dict[str, float]:
     return {group: sum(each) / len(each) for group, each in right.items()}
 
 
-def result(scheme: str, seed: int, steps: int, device: str) -> dict[str, float]:
+def result(scheme: str, seed: int, steps: int, device: str, held: list[Problem]) -> dict[str, float]:
     """Train one model and ask it the held-out problems."""
-    started, core, stream = time.time(), tokenizer(scheme), training(seed)
+    started, core, stream = time.time(), tokenizer(scheme), training(seed, held)
     net = model(core.get_vocab_size(), seed, device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = get_cosine_schedule_with_warmup(optimizer, steps // 20, steps)
@@ -144,17 +144,17 @@ def result(scheme: str, seed: int, steps: int, device: str) -> dict[str, float]:
         if step % 500 == 0:
             print(f"    {scheme} seed {seed} step {step}: loss {loss.item():.3f}", flush=True)
     net.eval()
-    figures = scored(answers(net, core, held_out()))
+    figures = scored(answers(net, core, held))
     return figures | {"tokens a problem": seen / steps / BATCH, "seconds": time.time() - started}
 
 
-def baselines() -> dict[str, dict[str, float]]:
+def baselines(held: list[Problem]) -> dict[str, dict[str, float]]:
     """What can be had without adding."""
-    stream = training(0)
+    stream = training(0, held)
     ((common, _),) = Counter(sum(next(stream)) for _ in range(100_000)).most_common(1)
     return {
-        "most common answer": scored({pair: str(common) for pair in held_out()}),
-        "copy larger addend": scored({pair: str(max(pair)) for pair in held_out()}),
+        "most common answer": scored({pair: str(common) for pair in held}),
+        "copy larger addend": scored({pair: str(max(pair)) for pair in held}),
     }
 
 
@@ -173,27 +173,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=3_000)
+    parser.add_argument("--held-out", type=int, default=HELD_OUT, help="problems to ask")
     parser.add_argument("--device", default="cpu", help="what torch calls it")
     parser.add_argument("--results", type=Path, default=Path("repro_digits.json"))
     options = parser.parse_args()
     known = json.loads(options.results.read_text()) if options.results.exists() else {}
+    held = held_out(options.held_out)
+    asked = "" if len(held) == HELD_OUT else f" | {len(held)} held out"
     runs = defaultdict(list)
     for seed in range(options.seeds):
         for scheme in SCHEMES:
-            key = f"{scheme} | seed {seed} | {options.steps} steps"
+            key = f"{scheme} | seed {seed} | {options.steps} steps{asked}"
             if key not in known:
-                known[key] = result(scheme, seed, options.steps, options.device)
+                known[key] = result(scheme, seed, options.steps, options.device, held)
                 options.results.write_text(json.dumps(known, indent=1))
             runs[scheme].append(known[key])
             print(f"{key}: {100 * known[key]['all']:.1f} % right, {known[key]['seconds']:.0f} s", flush=True)
-    counts = Counter(kind(pair) for pair in held_out())
+    counts = Counter(kind(pair) for pair in held)
     size = sum(parameter.numel() for parameter in model(tokenizer("single").get_vocab_size(), 0, "cpu").parameters())
-    print(f"\n{options.steps} steps of {BATCH} problems, {size:,} parameters; {HELD_OUT} held-out problems, of which")
+    print(f"\n{options.steps} steps of {BATCH} problems, {size:,} parameters; {len(held)} held-out problems, of which")
     print(
         f"{counts['as long']} have answers as long as the longer addend and {counts['longer']} longer. Percent exact:\n"
     )
     print(f"{'':20} seeds  " + "".join(group.ljust(30) for group in GROUPS))
-    for name, figures in baselines().items():
+    for name, figures in baselines(held).items():
         show(name, [figures])
     for scheme in SCHEMES:
         show(scheme, runs[scheme])
