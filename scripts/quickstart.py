@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_tokext import bits_per_byte, transplant_checkpoint
 from hf_tokext.cli.transplant import StageBars
+from hf_tokext.hub import write_card
 from hf_tokext.measure.plots import plot_before_after
 from hf_tokext.training import heal_checkpoint
 from hf_tokext.training.checkpoint import PLOT
@@ -79,7 +80,10 @@ def main() -> None:
     rows = {"untouched": before, "transplanted": after, "healed": final}
     figures = {name: m.bits_per_byte for name, m in rows.items()}
     plot_before_after(out / "bits.png", {"held-out Python": figures}, "bits per byte")
-    (out / "bits.json").write_text(json.dumps({name: m.to_dict() for name, m in rows.items()}, indent=1))
+    folders = dict(zip((base, new, healed), rows.values(), strict=True))
+    bits = [{"model": str(folder), **m.to_dict()} for folder, m in folders.items()]  # as `tokext measure bits --json`
+    (out / "bits.json").write_text(json.dumps(bits, indent=1))
+    card = write_card(healed, bits=out / "bits.json", overwrite=True)
     print("\nmodel          bits/byte   tokens/byte")
     for name, m in rows.items():
         print(f"{name:<14} {m.bits_per_byte:9.3f} {m.tokens_per_byte:13.4f}")
@@ -88,7 +92,8 @@ def main() -> None:
     print(f"\nGained: Python takes {fewer:.0%} fewer tokens, so the same context holds {1 / (1 - fewer) - 1:.0%} more of it."
           f"\nLost: {lost:.0%} more bits per byte at once; {left:+.0%} after seeing {heal_report.tokens_seen:,} tokens. "
           f"More healing text buys more back; {healed / PLOT} shows how it comes."
-          f"\nThe checkpoint {healed} is an ordinary one: AutoModelForCausalLM.from_pretrained({str(healed)!r}).")  # fmt: skip
+          f"\nThe checkpoint {healed} is an ordinary one: AutoModelForCausalLM.from_pretrained({str(healed)!r})."
+          f"\nIts model card, with these figures: {card}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,29 +1,107 @@
 #!/usr/bin/env bash
-# Checks before a release: builds wheel and sdist into dist/, tries the wheel in an empty environment,
-# runs the quickstart, then the long tests.
-set -eu
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source scripts/environment.sh
+# Checks before a release. Most of the time goes into training; `snippets` says beforehand how long its own takes.
+#
+#     bash scripts/release.sh                    # every step, in this order:
+#     bash scripts/release.sh wheel examples     # only these
+#
+# wheel        builds wheel and sdist into dist/, and imports the wheel in an environment that has nothing else
+# quickstart   scripts/quickstart.sh, and from its results the card in model_cards/filled/
+# examples     scripts/examples/ on SmolLM2-135M, with the wheel
+# snippets     the blocks of README.md and docs/ as they are written, with the wheel
+# tests        the long tests
+#
+# A step that fails does not keep the others from running; the last lines say how each went.
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+sources=$PWD
 
-echo "== build"
-rm -rf dist
-"$TOKEXT_VENV/bin/python" -m pip install --quiet build
-"$TOKEXT_VENV/bin/python" -m build --outdir dist .
+known=(wheel quickstart examples snippets tests)
+steps=("$@")
+(($#)) || steps=("${known[@]}")
+for step in "${steps[@]}"; do
+    case " ${known[*]} " in
+    *" $step "*) ;;
+    *)
+        echo "there is no step $step; the steps are: ${known[*]}" >&2
+        exit 2
+        ;;
+    esac
+done
 
-echo "== the wheel in an empty environment"
+source scripts/environment.sh || exit 1
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-"${PYTHON:-python3}" -m venv "$scratch/venv"
-"$scratch/venv/bin/python" -m pip install --quiet -c constraints.txt torch==2.13.0
-"$scratch/venv/bin/python" -m pip install --quiet -c constraints.txt dist/*.whl
-sources=$PWD
-cd "$scratch" # away from the sources, so that the wheel is what gets imported
-"$scratch/venv/bin/python" "$sources/scripts/bench_import.py"
-cd "$sources"
+python="$scratch/venv/bin/python" # of the environment that has the wheel
 
-echo "== quickstart"
-bash scripts/quickstart.sh
+# Builds the wheel and installs it into an empty environment, once a run.
+wheel_environment() {
+    [ -e "$scratch/installed" ] && return
+    rm -rf dist "$scratch/venv"
+    "$TOKEXT_VENV/bin/python" -m pip install --quiet build
+    "$TOKEXT_VENV/bin/python" -m build --outdir dist .
+    "${PYTHON:-python3}" -m venv "$scratch/venv"
+    "$python" -m pip install --quiet -c constraints.txt torch==2.13.0
+    "$python" -m pip install --quiet -c constraints.txt dist/*.whl
+    touch "$scratch/installed"
+}
 
-echo "== long tests"
-"$TOKEXT_VENV/bin/pytest" -m long
-echo "ready to release: $(ls dist)"
+wheel() {
+    wheel_environment
+    cd "$scratch" # away from the sources, so that the wheel is what gets imported
+    "$python" "$sources/scripts/bench_import.py"
+}
+
+quickstart() {
+    bash scripts/quickstart.sh
+    "$TOKEXT_VENV/bin/python" scripts/cards.py
+}
+
+# 30 steps of 4 x 128 tokens are 15,360: three to five minutes each at 50 to 100 tokens a second. Bytes: a small model.
+examples() {
+    wheel_environment
+    local base donor short=(--steps 30 --batch 4 --length 128)
+    base=$("$TOKEXT_VENV/bin/python" scripts/samples.py smollm2-135m)
+    donor=$("$TOKEXT_VENV/bin/python" scripts/samples.py gpt2-tokenizer)
+    "$TOKEXT_VENV/bin/python" scripts/snippets.py --files "$scratch/examples"
+    cd "$scratch/examples"
+    example finetune_trainer --base "$base" --donor "$donor" "${short[@]}"
+    example finetune_lora_added_tokens --base "$base" --token 'self.=self' --token '__init__=init' "${short[@]}"
+    example finetune_lora_new_vocabulary --base "$base" --vocabulary 16384 "${short[@]}"
+    example train_bytes --steps 200 --batch 8
+}
+
+example() {
+    local name=$1 started=$SECONDS
+    shift
+    printf -- '-- %s\n' "$name $*"
+    "$python" "$sources/scripts/examples/$name.py" --text corpus.txt --output "$name" "$@"
+    printf -- '   %s s\n' "$((SECONDS - started))"
+}
+
+snippets() {
+    wheel_environment
+    local wheels=(dist/*.whl)
+    "$python" -m pip install --quiet -c constraints.txt "${wheels[0]}[plots,words,fast]" # as README says
+    "$TOKEXT_VENV/bin/python" scripts/snippets.py --python "$python"
+}
+
+tests() {
+    "$TOKEXT_VENV/bin/pytest" -m long
+}
+
+summary="" failed=0
+for step in "${steps[@]}"; do
+    printf '\n== %s\n' "$step"
+    started=$SECONDS
+    (
+        set -e # has no effect where a function is called in a condition, therefore the code is looked at afterwards
+        "$step"
+    )
+    code=$?
+    outcome=ok
+    ((code)) && outcome="failed ($code)" && failed=1
+    summary+=$(printf '%-12s %6s s  %s' "$step" "$((SECONDS - started))" "$outcome")$'\n'
+done
+printf '\n%s' "$summary"
+((failed)) && exit 1
+printf 'passed\n'
