@@ -17,7 +17,7 @@ _tokext_environment() {
     [ -x "$TOKEXT_VENV/bin/python" ] || "$python" -m venv "$TOKEXT_VENV" || return 1
     # torch by its pin first: the plain name would pull another build as somebody's dependency
     "$TOKEXT_VENV/bin/python" -m pip install --quiet -c constraints.txt torch==2.13.0 || return 1
-    "$TOKEXT_VENV/bin/python" -m pip install --quiet -c constraints.txt -e ".[test]" || return 1
+    "$TOKEXT_VENV/bin/python" -m pip install --quiet -c constraints.txt -e ".[test,docs]" || return 1
     echo "$hash" >"$stamp"
 }
 

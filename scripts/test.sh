@@ -24,10 +24,22 @@ check() {
 }
 
 bin="$TOKEXT_VENV/bin"
+
+# Not with --quiet: mkdocs then counts no warnings, and --strict does nothing.
+build_docs() {
+    local folder code
+    folder=$(mktemp -d)
+    NO_MKDOCS_2_WARNING=1 "$bin/mkdocs" build --strict --site-dir "$folder"
+    code=$?
+    rm -rf "$folder"
+    return "$code"
+}
+
 check "lint" "$bin/ruff" check .
 check "format" "$bin/ruff" format --check .
 check "types" "$bin/mypy"
 check "docstrings" "$bin/pydoclint" --quiet hf_tokext
+check "docs" build_docs
 check "floors" "$bin/lint-imports" --no-cache
 check "tests" "$bin/pytest" -n 2 "$@"
 

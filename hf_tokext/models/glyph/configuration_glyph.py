@@ -17,7 +17,9 @@ MARKERS = ["<pad>", "<s>", "</s>", "<unk>"]  # those of GlyphTokenizer
 class GlyphConfig(PreTrainedConfig):
     """A causal LM over code points, whose input embeddings are pictures of them.
 
-    Args:
+    It also takes what any config of transformers takes.
+
+    Attributes:
         backbone_config: config of a causal LM of transformers, as an object or a dict with `model_type`; its
             vocabulary and its bos, eos and pad ids are set from this one. None is Llama's.
         embedding: "glyph" is vectors of a font, frozen; "random" is random vectors, frozen; "trainable" is random
@@ -28,7 +30,6 @@ class GlyphConfig(PreTrainedConfig):
         bos_token_id: id before a text.
         eos_token_id: id after a text.
         tie_word_embeddings: False; the head is trained, the embeddings are not.
-        **kwargs: as for any config of transformers.
 
     Raises:
         ValueError: `tie_word_embeddings` is True.
