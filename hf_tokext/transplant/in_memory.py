@@ -123,6 +123,9 @@ def transplant_tokenizer(
     put_positions(model, positions, config.pad_token_id)
     if model.can_generate():
         model.generation_config = generation
+    if plan.rows == found.rows:
+        # PEFT would name the old base in an adapter, and by the equal number of rows believe that they are the old ones
+        model.name_or_path = model.config.name_or_path = ""
     return model, new_tokenizer, report
 
 

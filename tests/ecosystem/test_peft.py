@@ -1,12 +1,17 @@
 """PEFT on transplanted checkpoints and on a model of bytes: what is learned, what is stored, and what comes back."""
 
+import json
+
 import pytest
 import torch
 from peft import AutoPeftModelForCausalLM, LoraConfig, get_peft_model
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
+from hf_tokext import transplant_tokenizer
 from tests.ecosystem.checkpoints import is_tied, logits, losses, small, trainer
+from tests.tiny_models import tiny
+from tests.tokenizers import byte_level
 
 NEW = ["<tool>", "rivers and boats"]
 TEXT = "the cat <tool> sat on rivers and boats here"
@@ -221,3 +226,18 @@ def test_tokens_added_after_the_base_was_saved(tmp_path):
     loaded = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "adapter")
     assert len(loaded.get_input_embeddings().weight) == len(tokenizer)
     assert torch.equal(logits(loaded, tokenizer, TEXT), logits(trained, tokenizer, TEXT))
+
+
+@pytest.mark.parametrize("rows", [300, 320])
+def test_an_adapter_of_a_model_changed_in_memory_never_names_a_base_of_other_rows(tmp_path, rows):
+    """By an equal number of ids PEFT believes that the embeddings are the base's own, and leaves them out."""
+    tiny("llama", vocab_size=300).save_pretrained(tmp_path / "base")
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    donor = byte_level(290, text="rivers and boats, " * 50)
+    base, _, _ = transplant_tokenizer(base, byte_level(290), donor, rows=rows, calibrate=False)
+    get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"])).save_pretrained(
+        tmp_path / "adapter"
+    )
+    named = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"]
+    kept = any("embed_tokens" in name for name in stored(tmp_path / "adapter"))
+    assert (named, kept) == ((None, False) if rows == 300 else (str(tmp_path / "base"), True))
