@@ -5,12 +5,14 @@ The new rows start from the meaning that is given after the `=` (the mean of the
 
     python finetune_lora_added_tokens.py --text mine.txt --token '<call>=call' --token '</call>=end of call'
     python finetune_lora_added_tokens.py --toy                       # no network, seconds
+    accelerate launch finetune_lora_added_tokens.py --text mine.txt --token '<call>=call'  # on all GPUs
 """
 
 import argparse
 import copy
 from pathlib import Path
 
+from accelerate import Accelerator
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, default_data_collator
 
@@ -53,13 +55,17 @@ def main() -> None:
     meanings = dict(token.split("=", 1) if "=" in token else (token, token.strip("<|/>")) for token in args.token)
     texts = [TOY] if args.toy and not args.text else [path.read_text(encoding="utf-8") for path in args.text]
 
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(args.base), AutoTokenizer.from_pretrained(args.base)
-    larger = copy.deepcopy(tokenizer)
-    larger.add_tokens(list(meanings))
-    model, tokenizer, _ = transplant_tokenizer(model, tokenizer, larger, overrides=meanings, texts=texts)
-    model.save_pretrained(args.output / "base")
-    tokenizer.save_pretrained(args.output / "base")
+    accelerator = Accelerator()
+    if accelerator.is_main_process:  # the others wait for its files
+        model, tokenizer = AutoModelForCausalLM.from_pretrained(args.base), AutoTokenizer.from_pretrained(args.base)
+        larger = copy.deepcopy(tokenizer)
+        larger.add_tokens(list(meanings))
+        model, tokenizer, _ = transplant_tokenizer(model, tokenizer, larger, overrides=meanings, texts=texts)
+        model.save_pretrained(args.output / "base")
+        tokenizer.save_pretrained(args.output / "base")
+    accelerator.wait_for_everyone()
     model = AutoModelForCausalLM.from_pretrained(args.output / "base")  # the adapter will name this folder
+    tokenizer = AutoTokenizer.from_pretrained(args.output / "base")
 
     ids = tokenizer.convert_tokens_to_ids(list(meanings))
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
@@ -73,7 +79,8 @@ def main() -> None:
         task_type="CAUSAL_LM",
     )
     learner = get_peft_model(model, config)
-    learner.print_trainable_parameters()
+    if accelerator.is_main_process:
+        learner.print_trainable_parameters()
     trainer = Trainer(
         model=learner,
         args=TrainingArguments(
@@ -95,10 +102,11 @@ def main() -> None:
     before = bits_per_byte(model, tokenizer, sample).bits_per_byte
     trainer.train()
     after = bits_per_byte(model, tokenizer, sample).bits_per_byte
-    learner.save_pretrained(args.output / "adapter")
-    tokenizer.save_pretrained(args.output / "adapter")
-    print(f"bits per byte on the beginning of the text: {before:.3f} before, {after:.3f} after")
-    print(f"saved in {args.output / 'adapter'}; AutoPeftModelForCausalLM loads it onto {args.output / 'base'}")
+    if accelerator.is_main_process:
+        learner.save_pretrained(args.output / "adapter")
+        tokenizer.save_pretrained(args.output / "adapter")
+        print(f"bits per byte on the beginning of the text: {before:.3f} before, {after:.3f} after")
+        print(f"saved in {args.output / 'adapter'}; AutoPeftModelForCausalLM loads it onto {args.output / 'base'}")
 
 
 if __name__ == "__main__":

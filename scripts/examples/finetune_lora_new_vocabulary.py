@@ -5,11 +5,13 @@ one matrix, `ensure_weight_tying` keeps them one. The adapter is merged at the e
 
     python finetune_lora_new_vocabulary.py --text mine.txt --vocabulary 16384
     python finetune_lora_new_vocabulary.py --toy                     # no network, seconds
+    accelerate launch finetune_lora_new_vocabulary.py --text mine.txt  # on all GPUs
 """
 
 import argparse
 from pathlib import Path
 
+from accelerate import Accelerator
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, default_data_collator
 
@@ -44,17 +46,20 @@ def main() -> None:
         from toy import toy_checkpoint, toy_text
 
         args.base, args.vocabulary = toy_checkpoint(args.output / "toy-base"), 310
-        args.text = args.text or toy_text(args.output)
+        args.text = args.text or [toy_text(args.output / "text.txt")]
         args.steps, args.length, args.learning_rate = min(args.steps, 30), 32, 1e-2
     if not args.text:
         parser.error("give a text to learn from: --text FILE (or --toy)")
     texts = [path.read_text(encoding="utf-8") for path in args.text]
 
-    report = transplant_checkpoint(
-        args.base, None, args.output / "transplanted", train_on=texts, vocab_size=args.vocabulary, texts=texts,
-        overwrite=True,
-    )  # fmt: skip
-    print(f"the text had {report.text['tokens_before']:,} tokens, and has {report.text['tokens_after']:,} now")
+    accelerator = Accelerator()
+    if accelerator.is_main_process:  # the others wait for its files
+        report = transplant_checkpoint(
+            args.base, None, args.output / "transplanted", train_on=texts, vocab_size=args.vocabulary, texts=texts,
+            overwrite=True,
+        )  # fmt: skip
+        print(f"the text had {report.text['tokens_before']:,} tokens, and has {report.text['tokens_after']:,} now")
+    accelerator.wait_for_everyone()
     model = AutoModelForCausalLM.from_pretrained(args.output / "transplanted")
     tokenizer = AutoTokenizer.from_pretrained(args.output / "transplanted")
 
@@ -70,7 +75,8 @@ def main() -> None:
         task_type="CAUSAL_LM",
     )
     learner = get_peft_model(model, config)
-    learner.print_trainable_parameters()
+    if accelerator.is_main_process:
+        learner.print_trainable_parameters()
     trainer = Trainer(
         model=learner,
         args=TrainingArguments(
@@ -93,10 +99,11 @@ def main() -> None:
     trainer.train()
     merged = learner.merge_and_unload(safe_merge=True)
     after = bits_per_byte(merged, tokenizer, sample).bits_per_byte
-    merged.save_pretrained(args.output / "model")
-    tokenizer.save_pretrained(args.output / "model")
-    print(f"bits per byte on the beginning of the text: {before:.3f} before, {after:.3f} after")
-    print(f"saved in {args.output / 'model'}; AutoModelForCausalLM and AutoTokenizer load it, without PEFT")
+    if accelerator.is_main_process:
+        merged.save_pretrained(args.output / "model")
+        tokenizer.save_pretrained(args.output / "model")
+        print(f"bits per byte on the beginning of the text: {before:.3f} before, {after:.3f} after")
+        print(f"saved in {args.output / 'model'}; AutoModelForCausalLM and AutoTokenizer load it, without PEFT")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 python finetune_trainer.py --text mine.txt                       # SmolLM2-135M with GPT-2's tokenizer
 python finetune_trainer.py --text a.txt --text b.txt --base org/model --donor org/tokenizer --bf16
 python finetune_trainer.py --toy                                 # no network, seconds
+accelerate launch finetune_trainer.py --text mine.txt            # on all GPUs
 """
 
 import argparse
 from pathlib import Path
 
+from accelerate import Accelerator
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, default_data_collator
 
 from hf_tokext import bits_per_byte, transplant_checkpoint
@@ -40,14 +42,17 @@ def main() -> None:
         from toy import toy_checkpoint, toy_donor, toy_text
 
         args.base, args.donor = toy_checkpoint(args.output / "toy-base"), toy_donor(args.output / "toy-donor")
-        args.text = args.text or toy_text(args.output)
+        args.text = args.text or [toy_text(args.output / "text.txt")]
         args.steps, args.length, args.learning_rate = min(args.steps, 30), 32, 1e-2
     if not args.text:
         parser.error("give a text to learn from: --text FILE (or --toy)")
     texts = [path.read_text(encoding="utf-8") for path in args.text]
 
-    report = transplant_checkpoint(args.base, args.donor, args.output / "transplanted", texts=texts, overwrite=True)
-    print("rows:", ", ".join(f"{count:,} {name}" for name, count in report.counts.items()))
+    accelerator = Accelerator()
+    if accelerator.is_main_process:  # the others wait for its files
+        report = transplant_checkpoint(args.base, args.donor, args.output / "transplanted", texts=texts, overwrite=True)
+        print("rows:", ", ".join(f"{count:,} {name}" for name, count in report.counts.items()))
+    accelerator.wait_for_everyone()
     model = AutoModelForCausalLM.from_pretrained(args.output / "transplanted")
     tokenizer = AutoTokenizer.from_pretrained(args.output / "transplanted")
 
@@ -73,8 +78,8 @@ def main() -> None:
     trainer.train()  # goes on from a stop with resume_from_checkpoint=True
     after = bits_per_byte(model, tokenizer, sample).bits_per_byte
     trainer.save_model(str(args.output / "model"))
-    print(f"bits per byte on the beginning of the text: {before:.3f} before, {after:.3f} after")
-    print(f"saved in {args.output / 'model'}; AutoModelForCausalLM and AutoTokenizer load it")
+    accelerator.print(f"bits per byte on the beginning of the text: {before:.3f} before, {after:.3f} after")
+    accelerator.print(f"saved in {args.output / 'model'}; AutoModelForCausalLM and AutoTokenizer load it")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """What `--toy` runs on: a tiny random model, a tokenizer and a text, made on the spot without a network."""
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -22,7 +25,22 @@ def toy_tokenizer(vocabulary: int, text: str = TEXT) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>")
 
 
-def toy_checkpoint(folder: Path) -> str:
+def once(make: Callable[[Path], None]) -> Callable[[Path], Path]:
+    """Under `accelerate launch` one process makes the files, and the others wait for them."""
+
+    @wraps(make)
+    def made(path: Path) -> Path:
+        accelerator = Accelerator()
+        if accelerator.is_main_process:
+            make(path)
+        accelerator.wait_for_everyone()
+        return path
+
+    return made
+
+
+@once
+def toy_checkpoint(folder: Path) -> None:
     """A Llama with two layers and its tokenizer."""
     tokenizer = toy_tokenizer(300)
     torch.manual_seed(0)
@@ -32,17 +50,16 @@ def toy_checkpoint(folder: Path) -> str:
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return str(folder)
 
 
-def toy_donor(folder: Path) -> str:
+@once
+def toy_donor(folder: Path) -> None:
     """Another tokenizer, learnt from another text."""
     toy_tokenizer(320, "rivers and boats and bridges; boats on rivers, " * 40).save_pretrained(folder)
-    return str(folder)
 
 
-def toy_text(folder: Path) -> list[Path]:
+@once
+def toy_text(file: Path) -> None:
     """A text file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "text.txt").write_text(TEXT, encoding="utf-8")
-    return [folder / "text.txt"]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(TEXT, encoding="utf-8")

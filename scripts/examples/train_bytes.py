@@ -3,11 +3,13 @@
 python train_bytes.py --text mine.txt --width 384 --layers 6
 python train_bytes.py --data roneneldan/TinyStories              # from the Hub, with `pip install datasets`
 python train_bytes.py --toy                                      # no network, seconds
+accelerate launch train_bytes.py --text mine.txt                 # on all GPUs
 """
 
 import argparse
 from pathlib import Path
 
+from accelerate import Accelerator
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments, default_data_collator, set_seed
 
 from hf_tokext import ByteTokenizer, bits_per_byte
@@ -50,9 +52,9 @@ def main() -> None:
     if args.toy:
         from toy import toy_text
 
-        args.text = args.text or toy_text(args.output)
+        args.text = args.text or [toy_text(args.output / "text.txt")]
         args.width, args.layers, args.steps, args.length = 32, 2, min(args.steps, 60), 64
-        args.batch, args.learning_rate = 8, 1e-2
+        args.batch, args.learning_rate = min(args.batch, 8), 1e-2
     texts = [path.read_text(encoding="utf-8") for path in args.text] if args.text else stories(args.data, args.texts)
 
     set_seed(args.seed)
@@ -70,7 +72,8 @@ def main() -> None:
         pad_token_id=tokenizer.pad_token_id,
     )
     model = LlamaForCausalLM(config)
-    print(f"{model.num_parameters():,} parameters")
+    accelerator = Accelerator()  # under `accelerate launch` one process speaks
+    accelerator.print(f"{model.num_parameters():,} parameters")
     trainer = Trainer(
         model=model,
         args=TrainingArguments(
@@ -94,10 +97,11 @@ def main() -> None:
     trainer.train()
     after = bits_per_byte(model, tokenizer, sample, window=args.length).bits_per_byte
     trainer.save_model(str(args.output / "model"))
-    print(f"bits per byte on the beginning of the text: {before:.3f} before, {after:.3f} after")
+    accelerator.print(f"bits per byte on the beginning of the text: {before:.3f} before, {after:.3f} after")
     inputs = tokenizer("the ", return_tensors="pt").to(model.device)
-    print(tokenizer.decode(model.generate(**inputs, max_new_tokens=32, do_sample=False)[0], skip_special_tokens=True))
-    print(f"saved in {args.output / 'model'}; AutoModelForCausalLM and AutoTokenizer load it")
+    made = model.generate(**inputs, max_new_tokens=32, do_sample=False)[0]
+    accelerator.print(tokenizer.decode(made, skip_special_tokens=True))
+    accelerator.print(f"saved in {args.output / 'model'}; AutoModelForCausalLM and AutoTokenizer load it")
 
 
 if __name__ == "__main__":

@@ -15,11 +15,12 @@ from transformers import (
     TrainingArguments,
 )
 
-from hf_tokext import ByteTokenizer, transplant_tokenizer
-from tests.tiny_models import tiny
+from hf_tokext import ByteTokenizer, GlyphConfig, GlyphForCausalLM, GlyphTokenizer, transplant_tokenizer
+from tests.tiny_models import tiny, tiny_config
 from tests.tokenizers import TEXT, byte_level
 from tests.transplant.sentencepiece_like import sentencepiece_like
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "scripts" / "examples"
 RIVERS = "a wholly different text about rivers, boats and bridges; rivers and boats again, under bridges " * 4
 # name: architecture, whether head and embedding are one matrix, the tokenizer that is put on
 KINDS = {
@@ -47,16 +48,20 @@ class Small:
         return AutoTokenizer.from_pretrained(self.folder)
 
 
-def small(kind: str, folder: Path) -> Small:
-    """Make one of `KINDS` and save it as a checkpoint."""
-    architecture, tied, donor = KINDS[kind]
+def small(kind: str, folder: Path, layers: int = 2) -> Small:
+    """Make one of `KINDS`, or "glyph", and save it as a checkpoint."""
+    architecture, tied, donor = KINDS.get(kind, ("llama", False, kind))
     if donor == "bytes":
         tokenizer: PreTrainedTokenizerBase = ByteTokenizer()
-        model = tiny(architecture, tied=tied, vocab_size=len(tokenizer))
+        model = tiny(architecture, tied=tied, layers=layers, vocab_size=len(tokenizer))
+    elif donor == "glyph":
+        tokenizer, backbone = GlyphTokenizer(), tiny_config(architecture, tied=tied, layers=layers, vocab_size=50)
+        backbone.intermediate_size = 4096  # so that layers are not lost beside 65,540 rows
+        model = GlyphForCausalLM(GlyphConfig(backbone_config=backbone, embedding="random"))
     else:
         new = byte_level(310, text=RIVERS) if donor == "byte_level" else sentencepiece_like()
         model, tokenizer, _ = transplant_tokenizer(
-            tiny(architecture, tied=tied, vocab_size=300), byte_level(300), new, calibrate=False
+            tiny(architecture, tied=tied, layers=layers, vocab_size=300), byte_level(300), new, calibrate=False
         )
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token  # as is usual where a tokenizer has none
         assert len(model.get_input_embeddings().weight) == len(tokenizer) != 300
@@ -114,6 +119,13 @@ def logits(model: Any, tokenizer: PreTrainedTokenizerBase, text: str = "the cat 
     ids = torch.tensor([tokenizer(text)["input_ids"]], device=place_of_inputs(model))
     with torch.no_grad():
         return model.eval()(input_ids=ids).logits.float().cpu()
+
+
+def generated(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """What a model goes on with after a text, greedily."""
+    inputs = tokenizer("the cat", return_tensors="pt").to(place_of_inputs(model))
+    found = model.eval().generate(**inputs, max_new_tokens=6, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+    return found[0, inputs["input_ids"].shape[1] :].tolist()
 
 
 def is_tied(model: Any) -> bool:

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,10 +11,11 @@ import sys
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_tokext.training import heal_checkpoint
-from tests.ecosystem.checkpoints import KINDS, is_tied, logits, place_of_inputs, small
+from tests.ecosystem.checkpoints import EXAMPLES, KINDS, generated, is_tied, logits, small
 from tests.tokenizers import TEXT
 
 STACK = {"gpt2": ("transformer", "wte", "h", "ln_f")}  # names of the parts; those of Llama and Qwen2 elsewhere
@@ -27,11 +29,6 @@ def kind(request):
 @pytest.fixture
 def checkpoint(kind, tmp_path):
     return small(kind, tmp_path / "base")
-
-
-def generated(model, tokenizer):
-    inputs = tokenizer("the cat", return_tensors="pt").to(place_of_inputs(model))
-    return model.generate(**inputs, max_new_tokens=6, do_sample=False, pad_token_id=tokenizer.pad_token_id).tolist()
 
 
 def parts(kind):
@@ -49,11 +46,18 @@ def placed(kind, *on_disk):
     return {name: "disk" if at in on_disk else "cpu" for at, name in enumerate(names)}
 
 
-def test_auto(checkpoint):
+@pytest.mark.parametrize("kind", [*KINDS, "glyph"])
+def test_auto(kind, tmp_path):
+    """Where memory ends accelerate goes on with the disk, between two layers and never inside one."""
+    checkpoint = small(kind, tmp_path / "base", layers=4)
     truth, tokenizer = checkpoint.model(), checkpoint.tokenizer()
-    model = AutoModelForCausalLM.from_pretrained(checkpoint.folder, device_map="auto")
-    torch.testing.assert_close(logits(model, tokenizer), logits(truth, tokenizer), rtol=1e-4, atol=1e-5)
-    assert generated(model, tokenizer) == generated(truth, tokenizer)
+    room = int(0.95 * truth.get_memory_footprint())
+    model = checkpoint.model(device_map="auto", max_memory={"cpu": room}, offload_folder=str(tmp_path / "offload"))
+    layers = next(module for module in model.modules() if isinstance(module, torch.nn.ModuleList))
+    places = [{parameter.device.type for parameter in layer.parameters()} for layer in layers]
+    assert places[0] == {"cpu"} and places[-1] == {"meta"} and all(len(place) == 1 for place in places)
+    assert torch.equal(logits(model, tokenizer), logits(truth, tokenizer))
+    assert len(generated(truth, tokenizer)) == 6 and generated(model, tokenizer) == generated(truth, tokenizer)
     assert is_tied(model) == checkpoint.tied
 
 
@@ -79,20 +83,26 @@ def test_the_new_tables_on_disk(kind, checkpoint, tmp_path):
 SETTINGS = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
-def launched(folder, text, output, options):
+def launch(*program):
     """`accelerate launch` on the CPU. Its `--cpu` starts several processes through MPI only, so they are asked for by
     the launcher that uses torch's own, and by the variable that `--cpu` would have set."""
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
         "--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1",
         "--main_process_port", "0",  # any that is free
-        "--module", "hf_tokext.cli", "heal", str(folder), "--text", str(text), "--output", str(output),
-        *(part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))),
+        *map(str, program),
     ]  # fmt: skip
     environment = os.environ | SETTINGS
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("4 steps") == 1  # one of them speaks
+    return done.stdout
+
+
+def launched(folder, text, output, options):
+    """`tokext heal` in two processes."""
+    given = (part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value))
+    said = launch("--module", "hf_tokext.cli", "heal", folder, "--text", text, "--output", output, *given)
+    assert said.count("4 steps") == 1  # one of them speaks
 
 
 def forked(folder, text, output, options):
@@ -140,8 +150,39 @@ def test_two_processes_learn_what_one_does(train, start, tmp_path):
     before = checkpoint.model().state_dict()
     moved = {name for name, value in models[0].state_dict().items() if not torch.equal(value, before[name])}
     assert {"model.embed_tokens.weight", "lm_head.weight"} <= moved
-    for name in moved:  # Adam magnifies the rounding of gradients near zero
+    for name in moved:
         value = models[0].state_dict()[name]
-        assert (models[1].state_dict()[name] - value).norm() <= 0.05 * (value - before[name]).norm(), name
+        apart, way = (models[1].state_dict()[name] - value).abs(), (value - before[name]).abs()
+        # of a gradient near zero the rounding decides the sign, and Adam makes a whole step of it: in a few places only
+        assert apart.quantile(0.98) <= 0.01 * way.max() and apart.norm() <= 0.05 * way.norm(), name
     tokenizers = [AutoTokenizer.from_pretrained(folder) for folder in (checkpoint.folder, tmp_path / "two")]
     assert tokenizers[0](TEXT)["input_ids"] == tokenizers[1](TEXT)["input_ids"]
+
+
+def losses_of(folder):
+    state = json.loads((folder / "run" / "checkpoint-2" / "trainer_state.json").read_text())
+    return [entry["loss"] for entry in state["log_history"] if "loss" in entry]
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "finetune_trainer",
+        pytest.param("finetune_lora_added_tokens", marks=pytest.mark.long),
+        pytest.param("finetune_lora_new_vocabulary", marks=pytest.mark.long),
+        pytest.param("train_bytes", marks=pytest.mark.long),
+    ],
+)
+def test_the_examples_under_the_launcher(name, run, tmp_path):
+    """transformers' own Trainer in two processes: files are made once, and the same is learnt as in one."""
+    said = launch(EXAMPLES / f"{name}.py", "--toy", "--steps", 2, "--batch", 4, "--output", tmp_path / "two")
+    alone = run(name, "--toy", "--steps", "2", "--batch", "8", "--output", "one")
+    for words in (said, alone):
+        assert words.count("bits per byte") == words.count("saved in") == 1
+    one, two = losses_of(tmp_path / "one"), losses_of(tmp_path / "two")
+    assert len(set(one)) == 2 and two == pytest.approx(one, rel=1e-4)
+    figures = [[float(figure) for figure in re.findall(r"[\d.]+(?= before| after)", words)] for words in (said, alone)]
+    assert figures[0] == pytest.approx(figures[1], abs=0.002) and figures[0][1] < figures[0][0] - 0.1
+    weights, others = (load_file(next((tmp_path / each).glob("[am]*/*.safetensors"))) for each in ("one", "two"))
+    torch.testing.assert_close(others, weights, rtol=1e-3, atol=1e-5)

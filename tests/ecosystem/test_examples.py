@@ -1,33 +1,18 @@
 """Every worked example runs as it stands at toy size, and what it saves loads without this package's help."""
 
 import re
-import runpy
-from pathlib import Path
 
 import pytest
 import torch
 from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "scripts" / "examples"
+from tests.ecosystem.checkpoints import EXAMPLES
+
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "toy")
 HUB_ID = re.compile(r'default="[\w-]+/[\w.-]+"')
 # PEFT asks a module for a name that transformers renamed
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Runs an example as `python NAME.py ARGUMENTS` in an empty folder; gives what it printed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-
-    def start(name, *arguments):
-        monkeypatch.setattr("sys.argv", [f"{name}.py", *arguments])
-        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
-        return capsys.readouterr().out
-
-    return start
 
 
 def test_there_is_one_for_every_job():
