@@ -19,7 +19,7 @@ def encode_with_surrogates(
 
     Args:
         encode: `TokenizersBackend._encode_plus`.
-        text: a text, a batch, words, or a batch of words.
+        text: a text, words, or a batch of texts, words, or pairs of either.
         text_pair: the same, or None.
         stand_in: a character of as many ids as a lone surrogate has.
         mend: says what an id of the stand-in becomes, from the id and the surrogate.
@@ -35,7 +35,7 @@ def encode_with_surrogates(
     single = isinstance(text, str) or (words and not isinstance(text[0], list | tuple))
     texts: Any
     pairs: Any
-    texts, pairs = ([text], None if text_pair is None else [text_pair]) if single else (text, text_pair)
+    texts, pairs = ([text], [text_pair] if text_pair else None) if single else (text, text_pair)
     batch = {"text": _replaced(texts, stand_in), "text_pair": _replaced(pairs, stand_in)}
     found = encode(**batch, return_tensors=None, **options)
     samples: Any = found.get("overflow_to_sample_mapping", range(len(texts)))
@@ -45,7 +45,7 @@ def encode_with_surrogates(
         ):
             if sequence is None:
                 continue
-            source = (texts, pairs)[sequence][sample]
+            source = _sequences(texts[sample], pairs[sample] if pairs else None, words)[sequence]
             character = (source[word] if words else source)[start : start + 1]
             if is_surrogate(character):
                 ids[at] = mend(ids[at], character)
@@ -74,3 +74,10 @@ def _replaced(text: Any, stand_in: str) -> Any:
     if isinstance(text, str):
         return "".join(stand_in if is_surrogate(character) else character for character in text)
     return None if text is None else [_replaced(part, stand_in) for part in text]
+
+
+def _sequences(sample: Any, pair: Any, words: bool) -> tuple[Any, Any]:
+    """Give both sequences of a sample, each a text or words; a batch may hold them as pairs."""
+    alone = isinstance(sample, str) or (words and all(isinstance(part, str) for part in sample))
+    first, second = (sample, pair) if alone else sample
+    return first, second

@@ -3,7 +3,7 @@
 from transformers import PreTrainedConfig
 
 
-class ByteTokenizerConfig(PreTrainedConfig):
+class ByteConfig(PreTrainedConfig):
     """The key that `ByteTokenizer` is registered with AutoTokenizer under; it describes no model."""
 
-    model_type = "tokext_byte_tokenizer"
+    model_type = "tokext_byte"

@@ -1,6 +1,7 @@
 """Text as bytes and back, with nothing lost: lone surrogates and bytes that are no UTF-8 included."""
 
 import re
+from typing import Any
 
 from hf_tokext.errors import TextError
 
@@ -58,3 +59,19 @@ def to_text(data: bytes, errors: str = "replace") -> str:
     policy = "surrogateescape" if errors == "escape" else "replace"
     parts = _SURROGATE.split(data)
     return "".join(part.decode("utf-8", "surrogatepass" if index % 2 else policy) for index, part in enumerate(parts))
+
+
+def refuse_surrogates(text: Any) -> None:
+    """Refuse lone surrogates in a text, or in any text of a nested list.
+
+    Args:
+        text: a text, a list or tuple of texts or of further lists, or None.
+
+    Raises:
+        TextError: a text holds a lone surrogate.
+    """
+    if isinstance(text, str):
+        to_bytes(text, "strict")
+    else:
+        for part in text or ():
+            refuse_surrogates(part)

@@ -10,21 +10,26 @@ from functools import cache
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
 
+from hf_tokext.models.glyph.ids import CHARACTERS
 from hf_tokext.vocabulary.pieces import CHARACTER_OF_BYTE
 
-CHARACTERS = 0x10000  # ids of code points; added tokens follow
 # Stand-ins occur after every character of a text has become bytes, so no text contains them.
 _HIGH = [chr(0xF0000 + bits) for bits in range(4)]
 _LOW = [chr(0xF0010 + bits) for bits in range(16)]
 
 
-@cache
 def pieces() -> dict[str, int]:
     """The spelling of every code point of the BMP in the byte alphabet, surrogates included, with its id."""
     return _tables()[0]
 
 
-def backend(markers: Sequence[AddedToken]) -> Tokenizer:
+def spells(text: str) -> bool:
+    """Say whether a text is the spelling of a character, or of a part of one, in the byte alphabet."""
+    vocabulary, _, parts = _tables()
+    return text in vocabulary or text in parts
+
+
+def character_tokenizer(markers: Sequence[AddedToken]) -> Tokenizer:
     """Build the Rust tokenizer.
 
     Args:
@@ -33,14 +38,14 @@ def backend(markers: Sequence[AddedToken]) -> Tokenizer:
     Returns:
         The tokenizer, without a post-processor.
     """
-    core = Tokenizer(model([marker.content for marker in markers]))
+    core = Tokenizer(character_model([marker.content for marker in markers]))
     core.normalizer = _normalizer()
     core.decoder = _decoder()
     core.add_special_tokens(list(markers))
     return core
 
 
-def model(added: Sequence[str]) -> models.BPE:
+def character_model(added: Sequence[str]) -> models.BPE:
     """Build the model: characters, then added tokens, then the parts of characters, which no text is left with.
 
     Args:

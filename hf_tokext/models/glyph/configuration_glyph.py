@@ -7,10 +7,9 @@ from typing import Any, ClassVar, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
+from hf_tokext.models.blocks.markers import MARKERS
+from hf_tokext.models.glyph.ids import CHARACTERS
 from hf_tokext.registry import name_classes
-
-CHARACTERS = 0x10000
-MARKERS = ["<pad>", "<s>", "</s>", "<unk>"]  # those of GlyphTokenizer
 
 
 @strict
@@ -32,7 +31,7 @@ class GlyphConfig(PreTrainedConfig):
         tie_word_embeddings: False; the head is trained, the embeddings are not.
 
     Raises:
-        ValueError: `tie_word_embeddings` is True.
+        ValueError: `tie_word_embeddings` is True, or a special token is named twice.
     """
 
     model_type = "tokext_glyph"
@@ -64,9 +63,12 @@ class GlyphConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     def validate_architecture(self) -> None:
-        """Refuse ties."""
+        """Refuse ties, and two ids of one text."""
         if self.tie_word_embeddings:
             raise ValueError("tie_word_embeddings must be False: the head is trained, the embeddings are pictures")
+        tokens = self.special_tokens or []
+        if len(set(tokens)) < len(tokens):
+            raise ValueError(f"special_tokens names a token twice: {tokens}")
 
     @property
     def vocab_size(self) -> int:

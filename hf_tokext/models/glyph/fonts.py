@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hf_tokext.errors import FontError, MissingExtraError
+from hf_tokext.models.glyph.ids import CHARACTERS
 
-BMP = 0x10000
 _OUTLINES = (b"\x00\x01\x00\x00", b"OTTO", b"true", b"ttcf")
 _NEVER_A_CHARACTER = "\uffff"  # what a font draws for it, it draws for everything it lacks
 
@@ -79,7 +79,7 @@ def _hex(lines: list[str]) -> tuple[int, dict[int, np.ndarray]]:
         if not line or line.startswith("#"):
             continue
         code, rows = line.split(":")
-        if int(code, 16) >= BMP:
+        if int(code, 16) >= CHARACTERS:
             continue
         if len(rows) not in (32, 64):
             raise ValueError(f"{code} has {len(rows)} digits instead of 32 or 64")
@@ -108,7 +108,7 @@ def _bdf(lines: list[str]) -> tuple[int, dict[int, np.ndarray]]:
         elif word == "BITMAP":
             width, height, x, y = box
             rows = [next(along) for _ in range(height)]
-            if 0 <= code < BMP:
+            if 0 <= code < CHARACTERS:
                 picture = np.zeros((side, side), dtype=bool)
                 if width and height:
                     _place(picture, _bits(rows, width), top - y - height, x - left)
@@ -147,7 +147,7 @@ def _outlines(name: str, data: bytes, size: int) -> dict[int, np.ndarray]:
 
     absent = draw(_NEVER_A_CHARACTER)
     pictures = {}
-    for code in range(BMP):
+    for code in range(CHARACTERS):
         if 0xD800 <= code < 0xE000:
             continue
         picture = draw(chr(code))

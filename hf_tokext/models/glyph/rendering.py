@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hf_tokext.errors import FontError
-from hf_tokext.models.glyph.fonts import BMP, Font, read_font
+from hf_tokext.models.glyph.fonts import Font, read_font
+from hf_tokext.models.glyph.ids import CHARACTERS
 
 SMALLEST = 6  # side that the picture of a missing character needs
 _ROWS = 8192  # pictures held as numbers at a time
@@ -50,17 +51,17 @@ def render_glyphs(font: str | Path | Font, special_tokens: Sequence[str] = (), s
     side = found.size
     if side < SMALLEST:
         raise FontError(f"{found.name} has {side} pixels a side; at least {SMALLEST} are needed")
-    bits = np.zeros((BMP + len(special_tokens), side * side), dtype=bool)
-    missing = [code for code in range(BMP) if code not in found.pictures]
+    bits = np.zeros((CHARACTERS + len(special_tokens), side * side), dtype=bool)
+    missing = [code for code in range(CHARACTERS) if code not in found.pictures]
     bits[missing] = _patterns(np.array(missing, dtype=np.int64), side)
     for code, picture in found.pictures.items():
         bits[code] = picture.reshape(-1)
     for place, text in enumerate(special_tokens):
         if all(ord(character) in found.pictures for character in text):
             cells = [found.pictures[ord(character)] for character in text]
-            bits[BMP + place] = _side_by_side(cells, side).reshape(-1)
+            bits[CHARACTERS + place] = _side_by_side(cells, side).reshape(-1)
         else:  # black on white, so that it is no character's
-            bits[BMP + place] = ~_patterns(np.array([place]), side)[0]
+            bits[CHARACTERS + place] = ~_patterns(np.array([place]), side)[0]
     distinct = len(np.unique(np.packbits(bits, axis=1), axis=0))
     return GlyphTable(bits, side, len(missing), distinct, found.name)
 

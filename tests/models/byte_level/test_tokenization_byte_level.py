@@ -49,6 +49,7 @@ OPTIONS = [
     {"return_offsets_mapping": True, "return_special_tokens_mask": True, "return_length": True},
     {"return_overflowing_tokens": True, "truncation": True, "max_length": 6, "stride": 2},
     {"return_token_type_ids": True, "padding": True},
+    {"truncation": "only_first", "max_length": 5},
 ]
 
 
@@ -62,6 +63,7 @@ def test_every_option_gives_what_stock_gives(ours, stock, options, side):
             found, expected = ours(texts, **options), stock(texts, **options)
             assert plain(found) == plain(expected)
             assert [type(v) for v in found.values()] == [type(v) for v in expected.values()]
+        assert ours.tokenize(TEXTS[3], "é") == stock.tokenize(TEXTS[3], "é")
         assert plain(ours(TEXTS, TEXTS[::-1], padding=True)) == plain(stock(TEXTS, TEXTS[::-1], padding=True))
         words = [["ein", "Wort"], ["é😊", "", "z"]]
         split = {"is_split_into_words": True, "return_offsets_mapping": True}
@@ -145,12 +147,32 @@ def test_surrogates_in_pairs_words_and_overflow(ours):
     assert ours("\ue042", add_special_tokens=False).input_ids == list("\ue042".encode())
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_surrogates_in_a_batch_of_pairs(ours, kind):
+    found = ours([kind(("a\ud800", "b")), kind(("c", "\ud800")), "d"])
+    other = ours([kind(("a\ue042", "b")), kind(("c", "\ue042")), "d"])
+    assert found.input_ids == [[{0xEE: 0xED, 0x81: 0xA0, 0x82: 0x80}.get(i, i) for i in row] for row in other.input_ids]
+    words = [kind((["a", "\ud800"], ["\udfff"]))]
+    found = ours(words, is_split_into_words=True, add_special_tokens=False)
+    assert found.input_ids == [[97, 0xED, 0xA0, 0x80, 0xED, 0xBF, 0xBF]]
+    assert ours("\ud800", "").input_ids == [257, 0xED, 0xA0, 0x80]  # as stock, which sees no pair in it
+
+
+def test_tokens_are_those_of_the_ids(ours):
+    for text in ("a\ud800</s>é", "\ue042"):
+        tokens = ours.tokenize(text)
+        assert ours.convert_tokens_to_ids(tokens) == ours(text, add_special_tokens=False).input_ids
+    assert ours.tokenize("a", add_special_tokens=True) == ["<s>", "a"]
+
+
 def test_strict_refuses_surrogates_and_bytes_that_are_no_text():
     strict = ByteTokenizer(errors="strict")
     with pytest.raises(TextError, match="character 1 .*U\\+D800"):
         strict("a\ud800")
     with pytest.raises(TextError, match="character 1 "):
         strict("a", "b\ud800")
+    with pytest.raises(TextError, match="character 4 "):
+        strict("</s>\ud800")
     with pytest.raises(TextError, match="byte 1 "):
         strict.decode([97, 255])
     with pytest.raises(VocabularyError, match="errors must be one of"):
@@ -167,16 +189,82 @@ def test_decode_takes_every_kind_of_ids(ours, make):
     assert ours.decode(make(ids)) == "<s>hi</s>é<pad>"
     assert ours.decode(make(ids), skip_special_tokens=True) == "hié"
     assert ours.decode(make([104])) == "h" and ours.decode(104) == "h" and ours.decode([]) == ""
+    assert ours.decode(make(ids)[1]) == "h" and ours.decode(list(make(ids))) == "<s>hi</s>é<pad>"
     batch = make([ids, ids]) if make is not tuple else (tuple(ids), tuple(ids))
     assert ours.batch_decode(batch, skip_special_tokens=True) == ["hié", "hié"]
 
 
-@pytest.mark.parametrize("ids", [[260], [97, 260, 98], [-1], [97, -1, 98], [0.5], ["a"]])
+@pytest.mark.parametrize(
+    "ids", [[260], [97, 260, 98], [-1], [97, -1, 98], [0.5], ["a"], "a", 260, 0.5, [np.float64(97)]]
+)
 def test_ids_that_are_none_are_refused(ours, ids):
     with pytest.raises(VocabularyError):
         ours.decode(ids)
     with pytest.raises(VocabularyError):
         ours.decode_bytes(ids)
+
+
+def test_what_no_id_stands_for_is_no_text(ours):
+    for ids in (np.zeros(0, np.uint8), np.zeros(0, np.int64)):
+        assert ours.decode_arrays(ids, np.zeros(1, np.int64)) == []
+        assert ours.decode_arrays(ids, np.zeros(3, np.int64)) == ["", ""]
+    assert ours.decode_arrays(np.array([97, 258, 98]), np.array([0, 2, 3])) == ["a", "b"]
+
+
+def test_tokens_and_offsets_are_those_of_the_ids_or_an_error():
+    tokenizer, texts = ByteTokenizer(), ["abcdef", "<img>"]
+    cut = {"truncation": True, "max_length": 4}
+    kept, added, side, opened = tokenizer(texts), tokenizer(texts), tokenizer(texts, **cut), tokenizer("a")
+    texts[0] = "zz"
+    assert kept.tokens(0) == ["<s>", *"abcdef"] and kept[1].offsets[1:] == [(i, i + 1) for i in range(5)]
+    tokenizer.truncation_side = "left"
+    with pytest.raises(VocabularyError, match="has changed since"):
+        side.tokens()
+    tokenizer.add_bos_token = False
+    with pytest.raises(VocabularyError, match="encode the text again"):
+        opened.word_ids()
+    tokenizer.add_bos_token = True
+    tokenizer.padding_side = "left"
+    assert tokenizer(["a", "bc"], padding=True).tokens() == ["<pad>", "<s>", "a"]
+    tokenizer.add_tokens(["<img>"])
+    with pytest.raises(VocabularyError, match="encode the text again"):
+        added.tokens(1)
+    assert kept.tokens(1) == ["<s>", *"<img>"]
+
+
+@pytest.mark.parametrize("options", [{"truncation": "only_second", "max_length": 3}, {"padding_side": "middle"}])
+def test_what_stock_refuses_is_refused(ours, stock, options):
+    for each in (ours, stock):
+        with pytest.raises(Exception, match="Second sequence not provided|middle"):
+            each(["abcdef", "b"], padding=True, **options)
+
+
+@pytest.mark.parametrize("letter", ["é", "Ġ"])
+def test_letters_of_the_byte_alphabet_are_no_tokens(letter, tmp_path):
+    tokenizer = ByteTokenizer()
+    refused = pytest.raises(VocabularyError, match="in the byte alphabet")
+    with refused:
+        tokenizer.add_tokens(["<img>", letter])
+    with refused:
+        tokenizer.add_special_tokens({"extra_special_tokens": [letter]})
+    with refused:
+        ByteTokenizer(pad_token=letter)
+    assert len(tokenizer) == 260 and tokenizer.add_tokens(["a", " ", "éa"]) == 3 and len(tokenizer) == 262
+    assert tokenizer("a éa", add_special_tokens=False).input_ids == [97, 260, 261]
+    stock = PreTrainedTokenizerFast(tokenizer_object=ByteTokenizer().backend_tokenizer)
+    stock.add_tokens([letter])
+    stock.save_pretrained(tmp_path)
+    with refused:
+        ByteTokenizer.from_pretrained(tmp_path)
+
+
+def test_markers_may_be_missing_or_one():
+    none = ByteTokenizer(pad_token=None)
+    assert none(["a"], return_tensors="np").input_ids.tolist() == [[256, 97]]
+    with pytest.raises(ValueError, match="does not have a padding token"):
+        none(["a", "bc"], padding=True)
+    one = ByteTokenizer(pad_token="</s>")
+    assert (one.pad_token_id, one.bos_token_id, one.eos_token_id, len(one)) == (256, 257, 256, 259)
 
 
 def test_added_tokens_and_templates_survive(tmp_path):
@@ -210,5 +298,5 @@ def test_what_is_no_byte_tokenizer_is_refused(tmp_path):
     byte_level().save_pretrained(tmp_path)
     with pytest.raises(VocabularyError, match="not one of bytes"):
         ByteTokenizer.from_pretrained(tmp_path)
-    with pytest.raises(UnsupportedModelError, match="256 bytes"):
+    with pytest.raises(UnsupportedModelError, match="given, not learnt"):
         ByteTokenizer().train_new_from_iterator(["x"], 300)

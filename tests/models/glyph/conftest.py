@@ -3,7 +3,7 @@
 import pytest
 
 from hf_tokext import GlyphConfig, GlyphForCausalLM, GlyphTokenizer
-from hf_tokext.models.glyph.configuration_glyph import MARKERS
+from hf_tokext.models.blocks.markers import MARKERS
 from hf_tokext.models.glyph.rendering import render_glyphs
 from tests.tiny_models import tiny_config
 

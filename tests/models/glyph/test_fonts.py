@@ -83,7 +83,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_outlines_are_drawn_by_pillow_and_what_they_lack_is_left_out(monkeypatch):
     import matplotlib
 
-    monkeypatch.setattr(fonts, "BMP", 0x400)  # all of it takes seconds
+    monkeypatch.setattr(fonts, "CHARACTERS", 0x400)  # all of it takes seconds
     font = read_font(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", 16)
     assert font.size == 16 and font.pictures[0x41].shape == (16, 16)
     ink = {character: int(font.pictures[ord(character)].sum()) for character in " .A@"}

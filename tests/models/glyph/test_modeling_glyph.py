@@ -2,7 +2,6 @@
 
 import copy
 
-import peft
 import pytest
 import torch
 import transformers
@@ -100,6 +99,9 @@ def test_every_way_to_generate(fresh):
         torch.manual_seed(seed)
         sampled = model.generate(IDS, max_new_tokens=3, min_new_tokens=3, do_sample=True, attention_mask=mask)
         assert sampled.shape == (2, 9) and torch.equal(sampled[:, :6], IDS)
+    for help in ({"assistant_model": fresh().eval()}, {"prompt_lookup_num_tokens": 2}):
+        helped = model.generate(IDS[:1], **help, **{**greedy, "attention_mask": mask[:1]})
+        assert torch.equal(helped, plain[:1])
     first = model(IDS[:, :4], past_key_values=DynamicCache(config=model.config), use_cache=True)
     rest = model(IDS[:, 4:], past_key_values=first.past_key_values)
     torch.testing.assert_close(rest.logits, model(IDS).logits[:, 4:])
@@ -120,8 +122,14 @@ def test_the_model_looks_back_only_and_takes_the_usual_options(fresh):
     torch.testing.assert_close(model(inputs_embeds=vectors).logits, full.logits)
     assert isinstance(model(IDS, return_dict=False), tuple)
     model.set_attn_implementation("eager")
-    eager = model(IDS, output_attentions=True)
+    eager = model(IDS, output_attentions=True, output_hidden_states=True, labels=IDS)
     assert len(eager.attentions) == 2
+    assert not eager.hidden_states[0].requires_grad  # the pictures
+    watched = (*eager.hidden_states[1:], *eager.attentions)
+    for each in watched:
+        each.retain_grad()
+    eager.loss.backward()
+    assert all(each.grad is not None and each.grad.abs().sum() > 0 for each in watched)
     torch.testing.assert_close(eager.logits, full.logits, rtol=1e-4, atol=1e-5)
 
 
@@ -155,6 +163,20 @@ def test_other_precisions_load_alike(fresh, tmp_path):
     again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.bfloat16)
     assert {value.dtype for value in again.state_dict().values()} == {torch.bfloat16}
     assert torch.equal(embedding_of(again), embedding_of(model).bfloat16())
+    logits = again(IDS).logits
+    assert logits.dtype == torch.bfloat16
+    torch.testing.assert_close(logits.float(), model.eval()(IDS).logits, rtol=0.05, atol=0.02)
+
+
+def test_shards_and_a_body_alone_load(fresh, tmp_path):
+    model = fresh().eval()
+    model.save_pretrained(tmp_path / "shards", max_shard_size="1MB")
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
+    assert torch.equal(AutoModelForCausalLM.from_pretrained(tmp_path / "shards")(IDS).logits, model(IDS).logits)
+    model.model.save_pretrained(tmp_path / "body")
+    again, info = AutoModelForCausalLM.from_pretrained(tmp_path / "body", output_loading_info=True)
+    assert type(again) is GlyphForCausalLM and set(info["missing_keys"]) == {"lm_head.weight"}
+    assert torch.equal(again.model(IDS)[0], model.model(IDS)[0])
 
 
 def test_trainer_keeps_the_pictures_and_saves_a_whole_checkpoint(fresh, tokenizer, tmp_path):
@@ -172,29 +194,6 @@ def test_trainer_keeps_the_pictures_and_saves_a_whole_checkpoint(fresh, tokenize
     assert torch.equal(embedding_of(again), before)
     assert torch.equal(again(IDS).logits, model.eval()(IDS).logits)
     assert type(transformers.AutoTokenizer.from_pretrained(tmp_path / "checkpoint-2")) is type(tokenizer)
-
-
-@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT 0.21 asks for the old name
-def test_lora_trains_saves_and_merges(fresh, tmp_path):
-    model = fresh()
-    model.save_pretrained(tmp_path / "base")
-    adapted = peft.get_peft_model(model, peft.LoraConfig(target_modules="all-linear", r=2, task_type="CAUSAL_LM"))
-    assert not any("lm_head" in name or "embed" in name for name, p in adapted.named_parameters() if p.requires_grad)
-    optimizer = torch.optim.SGD([p for p in adapted.parameters() if p.requires_grad], lr=5.0)
-    for _ in range(2):
-        optimizer.zero_grad()
-        adapted(input_ids=IDS, labels=IDS).loss.backward()
-        optimizer.step()
-    logits = adapted.eval()(input_ids=IDS).logits
-    adapted.save_pretrained(tmp_path / "adapter")
-    base = GlyphForCausalLM.from_pretrained(tmp_path / "base")
-    assert not torch.allclose(base(IDS).logits, logits)
-    loaded = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
-    assert torch.equal(loaded(input_ids=IDS).logits, logits)
-    merged = loaded.merge_and_unload()
-    merged.save_pretrained(tmp_path / "merged")
-    again = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
-    torch.testing.assert_close(again(IDS).logits, logits)
 
 
 def test_resizing_is_refused_and_asking_for_the_present_size_is_not(fresh):
@@ -261,5 +260,7 @@ def test_config_keeps_what_it_is_given_and_is_one_vocabulary(tmp_path):
     assert again.backbone_config.to_dict() == config.backbone_config.to_dict() | {"_name_or_path": ""}
     with pytest.raises(Exception, match="tie_word_embeddings must be False"):
         GlyphConfig(tie_word_embeddings=True)
+    with pytest.raises(Exception, match="special_tokens names a token twice"):
+        GlyphConfig(special_tokens=["<pad>", "<pad>"])
     with pytest.raises(Exception, match="embedding"):
         GlyphConfig(embedding="drawn")

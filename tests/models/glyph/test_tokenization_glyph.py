@@ -146,6 +146,10 @@ def test_lone_surrogates_through_every_path(tokenizer, options):
     assert tokenizer("x", "\udfff").input_ids[-1] == 0xDFFF
     words = tokenizer(["x", "\udfff"], is_split_into_words=True, add_special_tokens=False)
     assert words.input_ids == [120, 0xDFFF] and words.word_ids() == [0, 1]
+    pairs = tokenizer([("a\ud800", "b"), ["c", "\udfff"]], add_special_tokens=False)
+    assert pairs.input_ids == [[97, 0xD800, 98], [99, 0xDFFF]]
+    tokens = tokenizer.tokenize("\ud800\ufffd🙂</s>")
+    assert tokenizer.convert_tokens_to_ids(tokens) == [0xD800, 0xFFFD, 0xD83D, 0xDE42, 65538]
     cut = {"truncation": True, "max_length": 2, "return_overflowing_tokens": True, "add_special_tokens": False}
     assert tokenizer("\ud800\ud801\ud802", **cut).input_ids == [[0xD800, 0xD801], [0xD802]]
 
@@ -157,7 +161,7 @@ def test_decode_takes_every_kind_of_ids(tokenizer, make):
     assert tokenizer.decode(make(ids), skip_special_tokens=True) == "h🙂é"
     assert tokenizer.decode(104) == tokenizer.decode(make([104])) == "h" and tokenizer.decode([]) == ""
     assert tokenizer.batch_decode(make([ids, ids]), skip_special_tokens=True) == ["h🙂é", "h🙂é"]
-    assert tokenizer.decode(torch.tensor(104)) == "h"
+    assert tokenizer.decode(make(ids)[1]) == "h" and tokenizer.decode(list(make(ids))) == "<s>h🙂</s>é<pad>"
 
 
 @pytest.mark.parametrize("ids", [[65540], [97, 70000], [-1], [0.5], ["a"]])
@@ -197,13 +201,23 @@ def test_added_tokens_and_templates_survive(tmp_path):
 @pytest.mark.parametrize("text", ["é", "Ã©", "ðŁ"])
 def test_tokens_that_spell_pieces_are_refused(text):
     with pytest.raises(VocabularyError, match="in the byte alphabet"):
-        PAIR[0].add_tokens([text])
+        PAIR[0].add_tokens(["<img>", text])
+    with pytest.raises(VocabularyError, match="in the byte alphabet"):
+        GlyphTokenizer(pad_token=text)
     assert len(PAIR[0]) == 65540
+
+
+def test_ids_follow_each_other_whatever_is_added():
+    tokenizer = GlyphTokenizer(pad_token="</s>")
+    assert (tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id) == (65536, 65537, 65536)
+    assert tokenizer.add_tokens([" ", "<img>"]) == 2 and len(tokenizer) == 65541
+    assert tokenizer("a <img>").input_ids == [65537, 97, 65539, 65540]
+    assert tokenizer.decode([97, 65539, 98]) == "a b"
 
 
 def test_what_is_no_tokenizer_of_code_points_is_refused(tokenizer, tmp_path):
     byte_level().save_pretrained(tmp_path)
     with pytest.raises(VocabularyError, match="not one of code points"):
         GlyphTokenizer.from_pretrained(tmp_path)
-    with pytest.raises(UnsupportedModelError, match="are code points"):
+    with pytest.raises(UnsupportedModelError, match="given, not learnt"):
         tokenizer.train_new_from_iterator(["x"], 300)

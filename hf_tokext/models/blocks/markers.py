@@ -1,0 +1,3 @@
+"""Texts of the markers that follow the characters of a tokenizer of fixed ids, in the order of their ids."""
+
+PAD, BOS, EOS, UNK = MARKERS = ("<pad>", "<s>", "</s>", "<unk>")
