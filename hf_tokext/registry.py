@@ -1,35 +1,61 @@
-"""How a family of classes gets into transformers' Auto classes; the mechanism only.
+"""How a family of classes gets into transformers' Auto classes, and how a saved folder names it; the mechanism only.
 
 A family says by name what belongs to which Auto class. Nothing is imported for that: the classes are registered in the
 moment in which transformers loads the Auto class that they belong to, so that `import hf_tokext` costs nothing.
 """
 
 import importlib
-import importlib.util
 import json
 import sys
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
+from collections.abc import Callable, Mapping
+from os import PathLike
 from pathlib import Path
-from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 
+from hf_tokext.after_import import hold_back, when_loaded
 from hf_tokext.errors import RegistrationError
 
 CODE_FILE = "hf_tokext_auto.py"
 _AUTO = "transformers.models.auto."
-_MODULES = {
-    "AutoConfig": _AUTO + "configuration_auto",
-    "AutoTokenizer": _AUTO + "tokenization_auto",
-    "AutoProcessor": _AUTO + "processing_auto",
-    "AutoImageProcessor": _AUTO + "image_processing_auto",
-    "AutoFeatureExtractor": _AUTO + "feature_extraction_auto",
-}
-_MODELS = _AUTO + "modeling_auto"
-
 Target = str | type
+
+
+class _Door(NamedTuple):
+    """Where an Auto class that is not for models or configs keeps its classes.
+
+    Attributes:
+        module: its module.
+        mapping: name of the mapping from configs to classes.
+        by_name: name of the function that finds a class by its name.
+        key: what names the class in a saved file.
+    """
+
+    module: str
+    mapping: str
+    by_name: str
+    key: str
+
+
+_DOORS = {
+    "AutoTokenizer": _Door(
+        _AUTO + "tokenization_auto", "TOKENIZER_MAPPING", "tokenizer_class_from_name", "tokenizer_class"
+    ),
+    "AutoProcessor": _Door(
+        _AUTO + "processing_auto", "PROCESSOR_MAPPING", "processor_class_from_name", "processor_class"
+    ),
+    "AutoImageProcessor": _Door(
+        _AUTO + "image_processing_auto",
+        "IMAGE_PROCESSOR_MAPPING",
+        "get_image_processor_class_from_name",
+        "image_processor_type",
+    ),
+    "AutoFeatureExtractor": _Door(
+        _AUTO + "feature_extraction_auto",
+        "FEATURE_EXTRACTOR_MAPPING",
+        "feature_extractor_class_from_name",
+        "feature_extractor_type",
+    ),
+}
 
 
 def register_family(
@@ -57,23 +83,24 @@ def register_family(
         tokenizer_only: the config exists only as the key of the tokenizer: AutoConfig does not learn of it.
 
     Raises:
-        RegistrationError: another class has the name or the model type, a tokenizer's name ends in "Fast", or there is
-            no such Auto class. For classes given by name it is raised when transformers loads the Auto class.
+        RegistrationError: another class has the name or the model type, or belongs to the config already; the name of
+            a tokenizer or image processor ends in "Fast"; there is no such Auto class; or a class cannot be imported.
+            For classes given by name it is raised when transformers loads the Auto class; all other families are
+            registered nevertheless.
     """
-    given = (config, tokenizer, processor, image_processor, feature_extractor, *(models or {}).values())
-    _AfterImport.targets.update(target.partition(":")[0] for target in given if isinstance(target, str))
-    if not tokenizer_only:
-        _when_loaded("AutoConfig", lambda auto: _register_config(auto, _load(config)))
-    others = {
+    given = {
         "AutoTokenizer": tokenizer,
         "AutoProcessor": processor,
         "AutoImageProcessor": image_processor,
         "AutoFeatureExtractor": feature_extractor,
         **(models or {}),
     }
-    for name, target in others.items():
+    hold_back(target.partition(":")[0] for target in (config, *given.values()) if isinstance(target, str))
+    if not tokenizer_only:
+        _when_loaded("AutoConfig", config, lambda auto: _register_config(auto, _load(config)))
+    for name, target in given.items():
         if target is not None:
-            _when_loaded(name, _registration(name, config, target))
+            _when_loaded(name, config, _registration(name, config, target))
 
 
 def write_auto_code(folder: Path, code: str) -> None:
@@ -89,6 +116,37 @@ def write_auto_code(folder: Path, code: str) -> None:
         path.write_text(f"{found}\n{code}", encoding="utf-8")
 
 
+def name_classes(saved: str | PathLike[str], package: str, classes: Mapping[str, str]) -> None:
+    """Make a saved file say which installed classes are meant, for those who have not imported their package.
+
+    With trust_remote_code transformers then takes the installed classes; where the package is missing, its own message
+    says what to install. The classes of a family call this at the end of their `to_json_file`, a tokenizer at the end
+    of its `save_pretrained`.
+
+    Args:
+        saved: config.json, processor_config.json, preprocessor_config.json or tokenizer_config.json.
+        package: where the classes are public names.
+        classes: names of a family's classes by the names of their Auto classes, such as "AutoModelForCausalLM". A
+            config names config and models, the other files those classes that they declare.
+    """
+    path = Path(saved)
+    found = _read_json(path)
+    if "model_type" in found:
+        named = {auto: name for auto, name in classes.items() if auto not in _DOORS}
+        _point(found, named)
+    else:
+        named = {}
+        for part in (found, *(value for value in found.values() if isinstance(value, dict))):
+            here = {
+                auto: name for auto, name in classes.items() if auto in _DOORS and part.get(_DOORS[auto].key) == name
+            }
+            _point(part, here)
+            named |= here
+    _write_json(path, found)
+    for name in dict.fromkeys(named.values()):
+        write_auto_code(path.parent, f"from {package} import {name}\n")
+
+
 def name_tokenizer(folder: Path, name: str, code: str) -> None:
     """Make AutoTokenizer take the declared class of a saved tokenizer, beside whatever config.
 
@@ -102,63 +160,65 @@ def name_tokenizer(folder: Path, name: str, code: str) -> None:
         code: what defines or imports it, for those who set trust_remote_code.
     """
     path = folder / "tokenizer_config.json"
-    entry = {"AutoTokenizer": [f"{CODE_FILE.removesuffix('.py')}.{name}", None]}
-    config = json.loads(path.read_text(encoding="utf-8")) | {"auto_map": entry}
-    path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    found = _read_json(path)
+    _point(found, {"AutoTokenizer": name})
+    _write_json(path, found)
     write_auto_code(folder, code)
 
 
-def keep_tokenizer(folder: Path, own: type) -> bool:
-    """Make AutoTokenizer give back the class of a tokenizer just saved, where the model's config beside it would not.
+def keep_tokenizer(folder: str | PathLike[str], own: type | None = None) -> bool:
+    """Make AutoTokenizer give back the class of a saved tokenizer, where the model's config beside it would not.
+
+    A tokenizer's `save_pretrained` may call this. It also repairs a folder that the tokenizer was saved to before the
+    model, or one that was put together from two.
 
     Args:
-        folder: with tokenizer_config.json; a config.json of a model may lie there already.
-        own: the class, a public name of its package.
+        folder: with tokenizer_config.json and a model's config.json; without a config AutoTokenizer needs no help.
+        own: the class, a public name of its package; by default what tokenizer_config.json declares, if it is
+            registered.
 
     Returns:
         Whether an `auto_map` entry and its code were needed and written.
     """
     from transformers import AutoTokenizer
+    from transformers.models.auto.tokenization_auto import REGISTERED_TOKENIZER_CLASSES
 
-    if not (folder / "config.json").is_file():  # AutoTokenizer goes by it
+    folder = Path(folder)
+    saved = folder / "tokenizer_config.json"
+    if not (saved.is_file() and (folder / "config.json").is_file()):
+        return False
+    if own is None:
+        own = REGISTERED_TOKENIZER_CLASSES.get(str(_read_json(saved).get("tokenizer_class")))
+    if own is None or own.__module__ == "__main__":  # nobody else could import the latter
         return False
     try:
         kept = type(AutoTokenizer.from_pretrained(folder, trust_remote_code=False)) is own
     except Exception:  # strict configs raise a class of their own for every kind of bad value
         kept = True  # AutoConfig cannot read it, so what AutoTokenizer would do cannot be said
     if not kept:
-        name_tokenizer(folder, own.__name__, f"from {own.__module__.partition('.')[0]} import {own.__name__}\n")
+        package = own.__module__.partition(".")[0]
+        public = getattr(importlib.import_module(package), own.__name__, None) is own
+        code = f"from {package if public else own.__module__} import {own.__name__}\n"
+        name_tokenizer(folder, own.__name__, code)
     return not kept
 
 
-def name_classes(config_file: Path, package: str, classes: Mapping[str, str]) -> None:
-    """Make a saved config say which installed classes are meant, for those who have not imported their package.
-
-    With trust_remote_code transformers then takes the installed classes; where the package is missing, its own message
-    says what to install. The config of a family calls this at the end of its `to_json_file`.
-
-    Args:
-        config_file: the config.json.
-        package: where the classes are public names.
-        classes: names of classes by the names of their Auto classes, such as "AutoModelForCausalLM".
-    """
-    entry = {auto: f"{CODE_FILE.removesuffix('.py')}.{name}" for auto, name in classes.items()}
-    config = json.loads(config_file.read_text(encoding="utf-8")) | {"auto_map": entry}
-    config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    for name in dict.fromkeys(classes.values()):
-        write_auto_code(config_file.parent, f"from {package} import {name}\n")
+def _point(part: dict[str, Any], named: Mapping[str, str]) -> None:
+    """Put classes into the auto_map of an object of a saved file; AutoTokenizer takes a pair, the second for "Fast"."""
+    if named:
+        entry: dict[str, Any] = {auto: f"{CODE_FILE.removesuffix('.py')}.{name}" for auto, name in named.items()}
+        if "AutoTokenizer" in entry:
+            entry["AutoTokenizer"] = [entry["AutoTokenizer"], None]
+        part["auto_map"] = entry
 
 
-def _registration(name: str, config: Target, target: Target) -> Callable[[Any], None]:
-    def register(auto: Any) -> None:
-        if name == "AutoTokenizer":
-            _register_tokenizer(auto, _load(config), _load(target))
-        elif name == "AutoImageProcessor":
-            _register(auto, _load(config), image_processor_classes={"pil": _load(target)})
-        else:
-            _register(auto, _load(config), _load(target))
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
 
-    return register
+
+def _write_json(path: Path, found: dict[str, Any]) -> None:
+    text = json.dumps(dict(sorted(found.items())), indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _register_config(auto: Any, config: type) -> None:
@@ -175,28 +235,39 @@ def _register_config(auto: Any, config: type) -> None:
     auto.register(model_type, config)
 
 
-def _register_tokenizer(auto: Any, config: type, tokenizer: type) -> None:
-    from transformers.models.auto import tokenization_auto
+def _registration(name: str, config: Target, target: Target) -> Callable[[Any], None]:
+    def register(auto: Any) -> None:
+        key, own = _load(config), _load(target)
+        door, module = _DOORS.get(name), sys.modules[auto.__module__]
+        if door:
+            mapping = getattr(module, door.mapping)
+            _check_name(name, own, getattr(module, door.by_name)(own.__name__))
+        else:
+            mapping = auto._model_mapping
+        # AutoTokenizer takes the plain class for those of transformers' configs that have none of their own
+        plain = name == "AutoTokenizer" and key.__module__.startswith("transformers.")
+        found = mapping.get(key, None) or (module.TokenizersBackend if plain else None)
+        for known in found.values() if isinstance(found, dict) else [found]:  # image processors: one a backend
+            if known is not None and known is not own:
+                raise RegistrationError(f"{name} has {_full(known)} for {_full(key)} already; register another config")
+        if name == "AutoImageProcessor":
+            auto.register(key, image_processor_classes={"pil": own}, exist_ok=True)
+        else:
+            auto.register(key, own, exist_ok=True)
 
-    name = tokenizer.__name__
-    if name.endswith("Fast"):
-        raise RegistrationError(f"{name}: AutoTokenizer strips 'Fast' off names; call the class {name[:-4]}")
-    known = tokenization_auto.tokenizer_class_from_name(name)
-    if known is not None and known is not tokenizer:
+    return register
+
+
+def _check_name(auto: str, own: type, known: type | None) -> None:
+    name = own.__name__
+    if name.endswith("Fast") and auto in ("AutoTokenizer", "AutoImageProcessor"):
+        raise RegistrationError(f"{name}: {auto} strips 'Fast' off names; call the class {name[:-4]}")
+    if known is not None and known is not own:
         raise RegistrationError(f"the name {name} belongs to {_full(known)}; choose another one")
-    _register(auto, config, tokenizer_class=tokenizer)
 
 
-def _register(auto: Any, config: type, *classes: type, **named: Any) -> None:
-    mapping = getattr(auto, "_model_mapping", None)
-    known = mapping._extra_content.get(config) if mapping is not None else None
-    if known is not None and known is not classes[0]:
-        raise RegistrationError(f"{auto.__name__} has {_full(known)} for {config.__name__} already")
-    auto.register(config, *classes, **named, exist_ok=True)
-
-
-def _full(found: type) -> str:
-    return f"{found.__module__}.{found.__qualname__}"
+def _full(found: Any) -> str:
+    return f"{found.__module__}.{found.__qualname__}" if isinstance(found, type) else str(found)
 
 
 def _load(target: Target) -> type:
@@ -206,81 +277,18 @@ def _load(target: Target) -> type:
     return getattr(importlib.import_module(module), name)
 
 
-def _when_loaded(name: str, action: Callable[[Any], None]) -> None:
+def _when_loaded(name: str, config: Target, action: Callable[[Any], None]) -> None:
     """Run an action on an Auto class: now if transformers has loaded its module, else right after it does."""
-    module = _MODULES.get(name, _MODELS)
+    kind = "configuration_auto" if name == "AutoConfig" else "modeling_auto"
+    module = _DOORS[name].module if name in _DOORS else _AUTO + kind
 
     def run() -> None:
-        auto = getattr(sys.modules[module], name, None)
-        if auto is None:
-            raise RegistrationError(f"transformers has no {name}")
-        action(auto)
-
-    present = sys.modules.get(module)
-    # a module that is being loaded is in sys.modules already; its spec says so
-    if present is not None and not getattr(present.__spec__, "_initializing", False):
-        run()
-    else:
-        _AfterImport.actions.setdefault(module, []).append(run)
-        _install()
-
-
-def _install() -> None:
-    if not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _AfterImport())
-
-
-class _Loading(threading.local):
-    """What one thread is in the middle of.
-
-    Attributes:
-        depth: watched modules being loaded, one inside the other.
-        due: actions that wait until the outermost is loaded; transformers loads its Auto classes from the middle of
-            any config's module, when that module's own classes are not there yet.
-    """
-
-    def __init__(self) -> None:
-        self.depth = 0
-        self.due: list[Callable[[], None]] = []
-
-
-class _AfterImport(MetaPathFinder):
-    """Runs actions right after certain modules have been loaded, by whomever.
-
-    Attributes:
-        actions: what to do after a module, by its name.
-        targets: modules of the registered classes; no action is run while one of them is being loaded.
-    """
-
-    actions: ClassVar[dict[str, list[Callable[[], None]]]] = {}
-    targets: ClassVar[set[str]] = set()
-    _looking: ClassVar[set[str]] = set()
-    _loading = _Loading()
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Give the module's own spec, its loader followed by the actions."""
-        if fullname in self._looking or not (fullname in self.actions or fullname in self.targets):
-            return None
-        self._looking.add(fullname)
         try:
-            spec = importlib.util.find_spec(fullname)
-        finally:
-            self._looking.discard(fullname)
-        if spec is None or spec.loader is None:
-            return None
-        load, state = spec.loader.exec_module, self._loading
+            auto = getattr(sys.modules[module], name, None)
+            if auto is None:
+                raise RegistrationError(f"transformers has no {name}")
+            action(auto)
+        except Exception as error:  # importing a module of somebody else's may raise whatever it likes
+            raise RegistrationError(f"{error}\nin the family of {_full(config)}") from error
 
-        def load_and_act(module: ModuleType) -> None:
-            state.depth += 1
-            try:
-                load(module)
-            finally:
-                state.depth -= 1
-            state.due += self.actions.pop(fullname, [])
-            while state.due and not state.depth:
-                state.due.pop(0)()
-
-        spec.loader.exec_module = load_and_act  # type: ignore[method-assign]
-        return spec
+    when_loaded(module, run)

@@ -7,18 +7,28 @@ import textwrap
 import pytest
 from transformers import (
     AutoConfig,
+    AutoFeatureExtractor,
+    AutoImageProcessor,
     AutoModel,
+    AutoProcessor,
     AutoTokenizer,
     LlamaConfig,
     LlamaModel,
+    LlavaConfig,
     PreTrainedConfig,
+    ProcessorMixin,
+    SequenceFeatureExtractor,
     TokenizersBackend,
+    WhisperConfig,
 )
+from transformers.image_processing_backends import PilBackend
 
 from hf_tokext import register_family
 from hf_tokext.errors import RegistrationError
 from hf_tokext.registry import CODE_FILE, write_auto_code
 from tests.tokenizers import byte_level
+
+LOADED = (AutoFeatureExtractor, AutoImageProcessor, AutoProcessor)  # so that registering happens at once
 
 
 class OwnConfig(LlamaConfig):
@@ -57,23 +67,115 @@ def named(name, base):
     return type(name, (base,), {})
 
 
+class OwnImages(PilBackend):
+    pass
+
+
+class OwnProcessor(ProcessorMixin):
+    pass
+
+
+class OwnSound(SequenceFeatureExtractor):
+    pass
+
+
+OWN = {
+    "tokenizer": OwnTokenizer,
+    "processor": OwnProcessor,
+    "image_processor": OwnImages,
+    "feature_extractor": OwnSound,
+    "models": {"AutoModel": OwnModel},
+}
+
+
+def rival(keyword, name="Rival", config=OwnConfig):
+    """A class of somebody else's for one argument of register_family."""
+    if keyword == "models":
+        return {"AutoModel": type(name, (OwnModel,), {"config_class": config})}
+    return type(name, (OWN[keyword].__base__,), {})
+
+
+def other(name):
+    return type(f"{name}Config", (OwnConfig,), {"model_type": name.lower()})
+
+
+@pytest.mark.parametrize("keyword", OWN)
+def test_a_config_that_has_a_class_already_is_a_clash(keyword):
+    for _ in range(2):
+        register_family(OwnConfig, **OWN)
+    with pytest.raises(RegistrationError, match=r"Auto\w+ has .*Own\w+ for .*OwnConfig already"):
+        register_family(OwnConfig, **{keyword: rival(keyword, f"Rival{keyword}")})
+    register_family(OwnConfig, **OWN)  # nothing was replaced
+
+
+@pytest.mark.parametrize(
+    ("keyword", "config"),
+    [
+        ("tokenizer", LlamaConfig),
+        ("processor", LlavaConfig),
+        ("image_processor", LlavaConfig),
+        ("feature_extractor", WhisperConfig),
+        ("models", LlamaConfig),
+    ],
+)
+def test_classes_of_transformers_are_not_replaced(keyword, config):
+    with pytest.raises(RegistrationError, match="has transformers.* already"):
+        register_family(config, **{keyword: rival(keyword, f"Upstream{keyword}", config)})
+
+
+@pytest.mark.parametrize("keyword", [keyword for keyword in OWN if keyword != "models"])
+def test_a_name_that_another_class_has_is_a_clash(keyword):
+    register_family(OwnConfig, **OWN)
+    taken = rival(keyword, OWN[keyword].__name__)
+    with pytest.raises(RegistrationError, match=f"the name {taken.__name__} belongs to .*test_registry"):
+        register_family(other(f"Name{keyword}"), **{keyword: taken})
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"config": RivalConfig}, "belongs to .*OwnConfig"),
-        ({"config": OwnConfig, "models": {"AutoModel": named("Other", LlamaModel)}}, "has .*OwnModel"),
-        ({"config": named("C1", OwnConfig), "tokenizer": named("OwnTokenizer", TokenizersBackend)}, "belongs to"),
-        ({"config": named("C2", OwnConfig), "tokenizer": named("LlamaTokenizer", TokenizersBackend)}, "belongs to"),
-        ({"config": named("C3", OwnConfig), "tokenizer": named("QuickFast", TokenizersBackend)}, "strips 'Fast'"),
+        ({"config": other("Llama1"), "tokenizer": rival("tokenizer", "LlamaTokenizer")}, "belongs to transformers"),
+        ({"config": other("Quick1"), "tokenizer": rival("tokenizer", "QuickFast")}, "AutoTokenizer strips 'Fast'"),
+        ({"config": other("Quick2"), "image_processor": rival("image_processor", "QFast")}, "Processor strips 'Fast'"),
         ({"config": OwnConfig, "models": {"AutoModelForNothing": OwnModel}}, "has no AutoModelForNothing"),
-        ({"config": named("LlamaConfig", PreTrainedConfig)}, "has no model_type"),
+        ({"config": type("LlamaConfig", (PreTrainedConfig,), {})}, "has no model_type"),
+        ({"config": "no_such_module:Config"}, "No module named .*\nin the family of no_such_module:Config"),
+        ({"config": "json:NoConfig"}, "json.* has no attribute 'NoConfig'"),
     ],
 )
 def test_clashes(arguments, message):
-    register_family(OwnConfig, tokenizer=OwnTokenizer, models={"AutoModel": OwnModel})
-    only = {"tokenizer_only": True} if "tokenizer" in arguments or "models" in arguments else {}
+    register_family(OwnConfig)
     with pytest.raises(RegistrationError, match=message):
-        register_family(**arguments, **only)
+        register_family(**arguments)
+
+
+def test_what_a_broken_family_says_and_that_it_takes_nobody_along(family, tmp_path):
+    (tmp_path / "raises.py").write_text("1 / 0\n")
+    (tmp_path / "clashing.py").write_text(
+        "from transformers import TokenizersBackend\nclass ByteTokenizer(TokenizersBackend):\n    pass\n"
+    )
+    code = """
+        from hf_tokext import RegistrationError
+        register_family("no_such_module:C", tokenizer="no_such_module:T")
+        register_family("pretend_config:C", tokenizer="clashing:ByteTokenizer")
+        register_family("raises:C", models={"AutoModel": "raises:M"})
+        for _ in range(2):  # the second finds all in order
+            try:
+                from transformers import AutoTokenizer, AutoModel
+            except RegistrationError as error:
+                print(str(error).rpartition(" ")[2], len(error.__notes__))
+        from transformers import AutoConfig
+        print(AutoConfig.for_model("tokext_glyph").model_type)
+        from transformers.models.auto.tokenization_auto import REGISTERED_TOKENIZER_CLASSES as known
+        print(*(known[name].__module__.partition(".")[0] for name in ("ByteTokenizer", "GlyphTokenizer", "T")))
+    """
+    # with AutoTokenizer come configs and models: two configs, two tokenizers and a model are refused
+    found = fresh(family + textwrap.dedent(code) + USE)
+    assert found == [
+        *("no_such_module:C", "4", "tokext_glyph", "hf_tokext", "hf_tokext", "pretend_tokenizer"),
+        *("C", "M", "AutoTokenizer", "T"),
+    ]
 
 
 FAMILY = """

@@ -6,10 +6,11 @@ import sys
 import textwrap
 
 import pytest
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hf_tokext import GlyphTokenizer
-from hf_tokext.registry import CODE_FILE
+from hf_tokext.registry import CODE_FILE, keep_tokenizer
+from tests.model_types import each_default_config
 
 TEXT = "déjà 🙂</s>"
 IDS = [65537, *map(ord, "déjà "), 0xD83D, 0xDE42, 65538]
@@ -34,7 +35,7 @@ def in_another_process(code, without_package=False):
 def folders(tokenizer, tmp_path_factory):
     """A folder a model type; our own holds a whole checkpoint."""
     made = {}
-    for model_type in ("llama", "mistral", "siglip2"):
+    for model_type in ("llama", "mistral", "qwen2", "siglip2"):
         made[model_type] = tmp_path_factory.mktemp(model_type)
         (made[model_type] / "config.json").write_text(json.dumps({"model_type": model_type}))
         tokenizer.save_pretrained(made[model_type])
@@ -56,8 +57,25 @@ def test_imported_the_class_is_never_lost(folders):
     # only where transformers would take its own class is there any code
     assert {model_type for model_type, folder in folders.items() if (folder / CODE_FILE).is_file()} == {
         "mistral",
+        "qwen2",
         "siglip2",
     }
+
+
+def test_the_class_is_never_lost_beside_any_config(tokenizer, tmp_path, monkeypatch):
+    """Which class is taken, over all types; its ids are looked at above: loading them 800 times would take long."""
+    tokenizer.save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    plain, needed = path.read_bytes(), set()
+    monkeypatch.setattr(PreTrainedTokenizerBase, "from_pretrained", classmethod(lambda cls, *_, **__: cls.__new__(cls)))
+    for model_type in each_default_config(tmp_path):
+        (tmp_path / CODE_FILE).unlink(missing_ok=True)
+        path.write_bytes(plain)
+        if type(AutoTokenizer.from_pretrained(tmp_path)) is not GlyphTokenizer:
+            needed.add(model_type)
+        assert keep_tokenizer(tmp_path, GlyphTokenizer) is (model_type in needed)
+        assert type(AutoTokenizer.from_pretrained(tmp_path)) is GlyphTokenizer, model_type
+    assert {"mistral", "qwen2", "siglip2"} <= needed and "llama" not in needed
 
 
 def test_config_names_the_classes_and_the_file_imports_them(checkpoint):
