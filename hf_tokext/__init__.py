@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from hf_tokext.models.glyph.configuration_glyph import GlyphConfig
     from hf_tokext.models.glyph.modeling_glyph import GlyphForCausalLM, GlyphModel
     from hf_tokext.models.glyph.tokenization_glyph import GlyphTokenizer
-    from hf_tokext.registry import register_family
+    from hf_tokext.registry import keep_tokenizer, name_classes, register_family
     from hf_tokext.rows import RowProblem, Rows, init_rows, register_row_method
     from hf_tokext.training import heal_checkpoint, heal_model
     from hf_tokext.transplant import transplant_checkpoint, transplant_tokenizer
@@ -72,6 +72,8 @@ __all__ = [
     "heal_checkpoint",
     "heal_model",
     "init_rows",
+    "keep_tokenizer",
+    "name_classes",
     "push_checkpoint",
     "register_family",
     "register_row_method",
@@ -93,6 +95,8 @@ _ROOMS = {
     "heal_checkpoint": "hf_tokext.training",
     "heal_model": "hf_tokext.training",
     "init_rows": "hf_tokext.rows",
+    "keep_tokenizer": "hf_tokext.registry",
+    "name_classes": "hf_tokext.registry",
     "push_checkpoint": "hf_tokext.hub",
     "register_family": "hf_tokext.registry",
     "register_row_method": "hf_tokext.rows",

@@ -37,6 +37,8 @@ NAMES = [
     "heal_checkpoint",
     "heal_model",
     "init_rows",
+    "keep_tokenizer",
+    "name_classes",
     "push_checkpoint",
     "register_family",
     "register_row_method",
