@@ -78,7 +78,7 @@ def keep_ids_in_folder(folder: Path) -> None:
             gets an `auto_map` and code is written beside it, where without them transformers would rebuild the tokenizer
             by the rules of the model's type.
     """
-    if type(AutoTokenizer.from_pretrained(folder)) is not TokenizersBackend:
+    if type(AutoTokenizer.from_pretrained(folder, trust_remote_code=False)) is not TokenizersBackend:
         name_tokenizer(folder, "TransplantedTokenizer", CODE)
 
 
@@ -95,7 +95,7 @@ def keep_ids_when_saved(tokenizer: PreTrainedTokenizerBase, config: PreTrainedCo
     with TemporaryDirectory() as scratch:
         config.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
-        if type(AutoTokenizer.from_pretrained(scratch)) in (TokenizersBackend, type(tokenizer)):
+        if type(AutoTokenizer.from_pretrained(scratch, trust_remote_code=False)) in (TokenizersBackend, type(tokenizer)):
             return tokenizer
     kept = {name: value for name, value in tokenizer.init_kwargs.items() if name not in ("tokenizer_file", "auto_map")}
     named = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}

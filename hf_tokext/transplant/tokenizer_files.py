@@ -205,7 +205,9 @@ def write_tokenizer(
     if not templates and not config.get("chat_template"):
         warnings += _keep_base_template(base, base_vocabulary, target, folder)
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
-    if not (own and keep_tokenizer(folder, own)):
+    if own:
+        keep_tokenizer(folder, own)
+    else:
         keep_ids_in_folder(folder)
     return warnings
 

@@ -133,6 +133,7 @@ def test_a_donor_of_a_registered_class_keeps_it(name, given, tmp_path):
     base = base_folder(tmp_path / "base", name)
     transplant_checkpoint(base, donor if given == "object" else tmp_path / "bytes", tmp_path / "out")
     loaded = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert ("auto_map" in json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())) == (name == "qwen2")
     assert type(loaded) is ByteTokenizer and loaded.errors == "escape"
     assert loaded("a\ud800\0é").input_ids == donor("a\ud800\0é").input_ids
 
