@@ -1,5 +1,6 @@
 """What tokenizers of fixed ids share: their markers and template, decoding, lone surrogates, and how they are saved."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,16 @@ from transformers.tokenization_utils_base import BatchEncoding
 from transformers.utils.generic import to_py_obj
 
 from hf_tokext.errors import UnsupportedModelError, VocabularyError
+from hf_tokext.models.blocks.installed import InstalledCode
 from hf_tokext.models.blocks.markers import BOS, EOS, PAD, UNK
 from hf_tokext.models.blocks.surrogates import encode_with_surrogates
 from hf_tokext.registry import CODE_FILE, keep_tokenizer
 
 
-class FixedIdTokenizer(TokenizersBackend):
+class FixedIdTokenizer(InstalledCode, TokenizersBackend, ABC):
     """A tokenizer whose ids are given, not learnt: those of characters first, 0 for U+0000, then those of markers.
 
-    A family fills in what raises NotImplementedError here.
+    A family fills in what is abstract here.
 
     Args:
         pad_token: first marker.
@@ -68,27 +70,27 @@ class FixedIdTokenizer(TokenizersBackend):
         return kwargs
 
     @staticmethod
+    @abstractmethod
     def _built(markers: Sequence[AddedToken]) -> Tokenizer:
         """Build the Rust tokenizer, without a post-processor."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def _spells(text: str) -> bool:
         """Say whether a text stands for a character, or a part of one, in the byte alphabet."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def _mended(number: int, surrogate: str) -> int:
         """Say what an id of the stand-in becomes where a surrogate stood."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _check(self) -> None:
         """Refuse a tokenizer.json of another kind."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _text(self, ids: Any, skip_special_tokens: bool, **kwargs: Any) -> str:
         """Decode one row of ids."""
-        raise NotImplementedError
 
     def decode(self, token_ids: Any, skip_special_tokens: bool = False, **kwargs: Any) -> Any:
         """Decode ids, or a batch of them; markers that are not skipped appear by their text.

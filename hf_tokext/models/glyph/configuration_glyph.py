@@ -7,13 +7,14 @@ from typing import Any, ClassVar, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
+from hf_tokext.models.blocks.installed import InstalledCode
 from hf_tokext.models.blocks.markers import MARKERS
 from hf_tokext.models.glyph.ids import CHARACTERS
 from hf_tokext.registry import name_classes
 
 
 @strict
-class GlyphConfig(PreTrainedConfig):
+class GlyphConfig(InstalledCode, PreTrainedConfig):
     """A causal LM over code points, whose input embeddings are pictures of them.
 
     It also takes what any config of transformers takes.

@@ -12,11 +12,12 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, 
 from transformers.utils.generic import can_return_tuple
 
 from hf_tokext.errors import CheckpointError, UnsupportedModelError
+from hf_tokext.models.blocks.installed import InstalledCode
 from hf_tokext.models.glyph.configuration_glyph import GlyphConfig
 from hf_tokext.models.glyph.rendering import GlyphTable, glyph_vectors, render_glyphs
 
 
-class GlyphPreTrainedModel(PreTrainedModel):
+class GlyphPreTrainedModel(InstalledCode, PreTrainedModel):
     """What the two models share."""
 
     config_class = GlyphConfig

@@ -62,6 +62,16 @@ def test_installed_but_not_imported_trust_gives_the_class(tmp_path, model_type):
     assert in_another_process(tmp_path, load)[0] == f"hf_tokext {IDS}"
 
 
+def test_loaded_with_trust_and_saved_again_the_code_is_not_copied(tmp_path):
+    saved(tmp_path, "qwen2")
+    again = f"tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)\ntokenizer.save_pretrained(folder)\n{USE}"
+    assert in_another_process(tmp_path, again)[0] == f"hf_tokext {IDS}"
+    assert [path.name for path in tmp_path.glob("*.py")] == [CODE_FILE]
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["auto_map"]["AutoTokenizer"][0].startswith(
+        "hf_tokext_auto."
+    )
+
+
 @pytest.mark.parametrize("model_type", [None, "llama", "mistral", "qwen2", "siglip2", "t5"])
 def test_absent_stock_transformers_gives_the_ids_and_asks_nothing(tmp_path, model_type):
     saved(tmp_path, model_type)

@@ -91,7 +91,7 @@ def test_config_names_the_classes_and_the_file_imports_them(checkpoint):
     assert type(AutoTokenizer.from_pretrained(checkpoint)) is GlyphTokenizer
 
 
-def test_installed_but_not_imported_trust_gives_the_classes(checkpoint, folders):
+def test_installed_but_not_imported_trust_gives_the_classes(checkpoint, folders, tmp_path):
     out, error = in_another_process(f"""
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
         folder = {str(checkpoint)!r}
@@ -100,7 +100,11 @@ def test_installed_but_not_imported_trust_gives_the_classes(checkpoint, folders)
         print(type(AutoConfig.from_pretrained(folder, trust_remote_code=True)).__module__)
         model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
         print(type(model).__module__, model.config.font["name"])
+        model.save_pretrained({str(tmp_path)!r})
     """)
+    assert [path.name for path in tmp_path.glob("*.py")] == [CODE_FILE]  # ours is not copied
+    maps = [json.loads((where / "config.json").read_text())["auto_map"] for where in (tmp_path, checkpoint)]
+    assert maps[0] == maps[1]
     here = "hf_tokext.models.glyph."
     assert out == [
         f"{here}tokenization_glyph {IDS}", f"{here}configuration_glyph", f"{here}modeling_glyph tiny.bdf"
