@@ -95,7 +95,10 @@ def keep_ids_when_saved(tokenizer: PreTrainedTokenizerBase, config: PreTrainedCo
     with TemporaryDirectory() as scratch:
         config.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
-        if type(AutoTokenizer.from_pretrained(scratch, trust_remote_code=False)) in (TokenizersBackend, type(tokenizer)):
+        if type(AutoTokenizer.from_pretrained(scratch, trust_remote_code=False)) in (
+            TokenizersBackend,
+            type(tokenizer),
+        ):
             return tokenizer
     kept = {name: value for name, value in tokenizer.init_kwargs.items() if name not in ("tokenizer_file", "auto_map")}
     named = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}

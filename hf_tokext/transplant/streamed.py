@@ -13,6 +13,7 @@ from hf_tokext.errors import RowMethodError, UnsupportedModelError, VocabularyEr
 from hf_tokext.rows import row_method
 from hf_tokext.transplant.checkpoint import Checkpoint, open_checkpoint
 from hf_tokext.transplant.cost import estimate_cost
+from hf_tokext.transplant.deployment import deployment_warnings
 from hf_tokext.transplant.direction import head_direction
 from hf_tokext.transplant.folder import output_folder, refuse_existing, refuse_overlap
 from hf_tokext.transplant.identifiers import lost_ids
@@ -43,10 +44,6 @@ from hf_tokext.transplant.word_vectors import word_vectors_for
 from hf_tokext.vocabulary.pieces import Vocabulary, read_vocabulary
 
 # said of a tokenizer that was trained or rewritten here; donors' own tokenizers are known or not as they are
-DEPLOYMENT = (
-    "llama.cpp's converter knows pre-tokenizers by a hash of what they make of one text: it refuses a newly made "
-    "tokenizer until that hash is added to it; transformers, vLLM and others read tokenizer.json"
-)
 Progress = Callable[[str, int, int], None]
 
 
@@ -161,7 +158,7 @@ def transplant_checkpoint(
                 max_memory=max_memory,
             )
             named = origins(base, donor, trained=train_on is not None, **hub)
-            notes = [DEPLOYMENT] if train_on is not None or digits else []
+            notes = deployment_warnings(donor_folder, trained=train_on is not None, digits=bool(digits))
             notes += lost_ids(checkpoint.config, plan, generation, base_tokenizer, plain_tokenizer)
             if dry_run:
                 report = Report.of(
