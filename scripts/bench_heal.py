@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from hf_tokext.training import heal_model
 
 PAIRS = {  # runner-up and mergekit's best by bench_quality.py
-    "stories15m <- smollm2-135m": ("auto", "ridge", "mean", "mergekit subword"),
+    "stories15m <- smollm2-135m": ("auto", "ridge", "mean", "mergekit omp k=64", "mergekit subword"),
     "smollm2-135m <- stories15m": ("auto", "ridge", "mean", "mergekit subword"),
 }
 TOKENS_PER_STEP = 1_024
@@ -31,7 +31,7 @@ EXCERPT = 2_000
 
 
 def learnt_from(seed: int, size: int) -> list[str]:
-    """Excerpts of `size` characters in all, half code and half prose, none from the dev or report texts."""
+    """Excerpts of `size` characters in all, half code and half prose, none from the report texts."""
     chance = random.Random(seed)
     code = [text[:EXCERPT] for text in library_sources(CODE.values(), "*.py") if len(text) >= EXCERPT]
     keys = sorted(topics.topics)[: len(topics.topics) // 2]  # the report texts come from the other half
