@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from hf_tokext.after_import import hold_back, when_loaded
 from hf_tokext.errors import RegistrationError
+from hf_tokext.lazy_classes import register_by_name
 
 CODE_FILE = "hf_tokext_auto.py"
 _AUTO = "transformers.models.auto."
@@ -70,7 +71,8 @@ def register_family(
 ) -> None:
     """Register a family of classes with transformers' Auto classes.
 
-    Every class is a class, or "module:Class", which is imported when transformers loads the Auto class it belongs to.
+    Every class is a class, or "module:Class", which is imported when transformers loads the Auto class it belongs to; a
+    model only when one is made.
     Registering the same classes again changes nothing.
 
     Args:
@@ -85,8 +87,8 @@ def register_family(
     Raises:
         RegistrationError: another class has the name or the model type, or belongs to the config already; the name of
             a tokenizer or image processor ends in "Fast"; there is no such Auto class; or a class cannot be imported.
-            For classes given by name it is raised when transformers loads the Auto class; all other families are
-            registered nevertheless.
+            For classes given by name it is raised when transformers loads the Auto class (for a model that cannot be
+            imported, when one is made); all other families are registered nevertheless.
     """
     given = {
         "AutoTokenizer": tokenizer,
@@ -237,7 +239,11 @@ def _register_config(auto: Any, config: type) -> None:
 
 def _registration(name: str, config: Target, target: Target) -> Callable[[Any], None]:
     def register(auto: Any) -> None:
-        key, own = _load(config), _load(target)
+        key = _load(config)
+        if name not in _DOORS and isinstance(target, str):
+            register_by_name(auto, key, target)
+            return
+        own = _load(target)
         door, module = _DOORS.get(name), sys.modules[auto.__module__]
         if door:
             mapping = getattr(module, door.mapping)
