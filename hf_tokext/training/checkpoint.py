@@ -63,6 +63,7 @@ def heal_checkpoint(
 
     Raises:
         CheckpointError: the folder is no checkpoint, or the stopped run had other settings.
+        UnsafeCheckpointError: a file of it lies outside the folder, or its weights are pickled.
         VocabularyError: its tokenizer.json is not read (see `read_tokenizer_json`).
         OutputExistsError: the result exists and `overwrite` is off, or a stopped run or something else is in the way.
     """
@@ -73,13 +74,13 @@ def heal_checkpoint(
         raise OutputExistsError(f"{target} exists; choose another --output or pass --overwrite")
 
     checkpoint = open_checkpoint(source)
+    check_tokenizer_files(checkpoint.path)
     state = processes()
     training = _work_folder(target)
     state.wait_for_everyone()  # all have looked before one removes
     if overwrite and not resume and state.is_main_process:
         _forget(training)
     state.wait_for_everyone()
-    check_tokenizer_files(checkpoint.path)
     model_class = getattr(transformers, checkpoint.architecture)
     model = model_class.from_pretrained(checkpoint.path, dtype="auto", use_safetensors=True)
     tokenizer = load_tokenizer(checkpoint.path, checkpoint.source)

@@ -25,6 +25,7 @@ INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 # Names under which GPTQ, AWQ, bitsandbytes, compressed-tensors and MX formats store packed weights and their scales.
 PACKED = ("qweight", "qzeros", "weight_packed", "weight_scale", "SCB", "absmax", "quant_map", "nested_absmax")
+MERGE = "merge it into its base (merge_and_unload), save_pretrained the result into another folder, and give that"
 PACKED_INTEGERS = ("weight", "down_proj_blocks", "gate_up_proj_blocks")
 Header = tuple[dict[str, TensorEntry], dict[str, str]]  # entries by name, metadata
 NOT_INTEGERS = ("F16", "BF16", "F32", "F64", "C64", "BOOL")
@@ -164,6 +165,11 @@ def checked_headers(
         UnsafeCheckpointError: the weights are pickled, or a file lies outside the folder.
         QuantizedCheckpointError: there are only GGUF weights.
     """
+    if (path / "adapter_config.json").exists() or (path / "adapter_config.json").is_symlink():
+        # transformers and PEFT would load whatever base the adapter names
+        raise CheckpointError(f"{source} is a PEFT adapter: {MERGE}")
+    if not (path / "config.json").exists():
+        _config_json(path, source)  # says what is there instead
     for extra in sorted(path.glob("*")):
         if extra.suffix in (".json", ".jinja", ".model", ".txt", ".tiktoken"):
             checked_file(path, extra.name)
@@ -187,7 +193,7 @@ def _config_json(path: Path, source: str) -> dict[str, Any]:
     if (path / "config.json").exists() or (path / "config.json").is_symlink():
         return _json_object(path, "config.json", source)
     if (path / "adapter_config.json").exists():
-        raise CheckpointError(f"{source} is a PEFT adapter: merge it into its base (merge_and_unload) and save that")
+        raise CheckpointError(f"{source} is a PEFT adapter: {MERGE}")
     _refuse_other_weights(path, sorted(entry.name for entry in path.iterdir()), source)
     raise CheckpointError(f"{source} has no config.json: give the folder that save_pretrained wrote")
 
@@ -284,4 +290,4 @@ def _refuse_other_weights(path: Path, names: list[str], source: str) -> None:
             f"AutoModelForCausalLM.from_pretrained(folder, gguf_file={gguf[0]!r}) and save_pretrained"
         )
     if "adapter_config.json" in names:
-        raise CheckpointError(f"{source} is a PEFT adapter: merge it into its base (merge_and_unload) and save that")
+        raise CheckpointError(f"{source} is a PEFT adapter: {MERGE}")

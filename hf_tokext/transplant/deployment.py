@@ -14,6 +14,7 @@ SCORES = (
     "llama.cpp cuts with tokenizers like Llama 2's by scores, which tokenizer.json does not have: for a Llama its "
     "converter takes the folder without an error and gives other ids; supply scores, and compare ids"
 )
+NO_MERGES = "llama.cpp loads no BPE without merges, such as a tokenizer of bytes"
 
 
 def deployment_warnings(folder: Path, *, trained: bool, digits: bool) -> list[str]:
@@ -30,8 +31,7 @@ def deployment_warnings(folder: Path, *, trained: bool, digits: bool) -> list[st
     Raises:
         VocabularyError: the file is not read.
     """
-    scored = bool(read_tokenizer_json(folder / TOKENIZER_FILE)["model"].get("byte_fallback"))
-    return [
-        *([SCORES] if scored else [NEW] if trained else []),
-        *([DIGITS] if digits else []),
-    ]
+    model = read_tokenizer_json(folder / TOKENIZER_FILE)["model"]
+    if model.get("type") == "BPE" and not model.get("merges"):
+        return [NO_MERGES]
+    return [*([SCORES] if model.get("byte_fallback") else [NEW] if trained else []), *([DIGITS] if digits else [])]

@@ -43,7 +43,6 @@ from hf_tokext.transplant.vocabulary_tensors import VocabularyTensors, vocabular
 from hf_tokext.transplant.word_vectors import word_vectors_for
 from hf_tokext.vocabulary.pieces import Vocabulary, read_vocabulary
 
-# said of a tokenizer that was trained or rewritten here; donors' own tokenizers are known or not as they are
 Progress = Callable[[str, int, int], None]
 
 

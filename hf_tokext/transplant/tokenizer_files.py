@@ -8,13 +8,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from hf_tokext.errors import CheckpointError, VocabularyError
-from hf_tokext.registry import keep_tokenizer
-from hf_tokext.transplant.auto_tokenizer import keep_ids_in_folder
+from hf_tokext.registry import CODE_FILE, keep_tokenizer
+from hf_tokext.transplant.auto_tokenizer import first_difference, keep_ids_in_folder
 from hf_tokext.transplant.checkpoint_source import checked_file, local_folder
 from hf_tokext.vocabulary.digits import CONFIG_FILE, rewrite_digits_in_folder
 from hf_tokext.vocabulary.pieces import TOKENIZER_FILE, Vocabulary, read_vocabulary
@@ -112,6 +113,9 @@ def with_named_tokens(folder: Path) -> Iterator[Path]:
         return
     with TemporaryDirectory() as scratch:
         loaded.save_pretrained(scratch)
+        own = {key: value for key, value in _json(folder / CONFIG_FILE).items() if key == "tokenizer_class"}
+        saved = Path(scratch) / CONFIG_FILE
+        saved.write_text(json.dumps(_json(saved) | own, ensure_ascii=False), encoding="utf-8")
         yield Path(scratch)
 
 
@@ -152,7 +156,8 @@ def check_tokenizer_files(folder: Path) -> None:
 
     Raises:
         UnsafeCheckpointError: a file of it is a link out of the folder.
-        VocabularyError: its tokenizer.json should not be given to Rust (see `read_tokenizer_json`).
+        VocabularyError: its tokenizer.json should not be given to Rust (see `read_tokenizer_json`), or its
+            tokenizer_config.json is damaged.
     """
     for name in sorted(TOKENIZER_FILES):
         path = folder / name
@@ -161,6 +166,7 @@ def check_tokenizer_files(folder: Path) -> None:
                 checked_file(folder, each.relative_to(folder).as_posix())
     if (folder / TOKENIZER_FILE).is_file():
         read_tokenizer_json(folder / TOKENIZER_FILE)
+    _json(folder / CONFIG_FILE)
 
 
 def write_tokenizer(
@@ -207,7 +213,17 @@ def write_tokenizer(
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
     if own:
         keep_tokenizer(folder, own)
-    else:
+        loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        if first_difference(loaded, Tokenizer.from_file(str(folder / TOKENIZER_FILE))) is not None:
+            # what it does in Python is in no tokenizer.json
+            warnings.append(
+                f"the tokenizer is no {own.__name__} any more: that class gives other ids than tokenizer.json"
+            )
+            own = None
+            config["tokenizer_class"] = "TokenizersBackend"
+            (folder / CODE_FILE).unlink(missing_ok=True)
+            (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
+    if not own:
         keep_ids_in_folder(folder)
     return warnings
 
@@ -251,6 +267,8 @@ def missing_markers(template: object, old: Vocabulary, new: Vocabulary) -> list[
 def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise VocabularyError(f"{path} is not valid JSON ({error}); mend or remove it") from error
+    if not isinstance(found, dict):
+        raise VocabularyError(f"{path} is not a JSON object; mend or remove it")
     return found

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import is_progress_bar_enabled
 
-from hf_tokext.errors import TextError, VocabularyError
+from hf_tokext.errors import TextError, TokextError, VocabularyError
 from hf_tokext.vocabulary.pieces import Vocabulary, components, read_vocabulary, space_mark
 from hf_tokext.vocabulary.roles import ROLE_OF_ATTRIBUTE, roles
 
@@ -90,6 +90,8 @@ def train_tokenizer(
         new = twin.train_new_from_iterator(
             chunks(), vocab_size - (len(extra) if fallback else 0), show_progress=shows, **options
         )
+    except TokextError:
+        raise
     except Exception as error:  # what Rust raises has no class of its own
         raise VocabularyError(
             f"no tokenizer of {vocab_size} ids could be trained ({error}); take more ids, or leave rare characters out of "

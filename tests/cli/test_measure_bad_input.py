@@ -34,7 +34,17 @@ def pickled(here):
     (here / "base" / "pytorch_model.bin").write_bytes(PICKLE)
 
 
+def adapter(here, config=True):
+    """An adapter beside the weights, whose base is another folder."""
+    if not config:
+        (here / "base" / "config.json").unlink()
+    named = {"peft_type": "LORA", "base_model_name_or_path": str(here / "donor")}
+    (here / "base" / "adapter_config.json").write_text(json.dumps(named))
+
+
 BAD = {
+    "adapter": (adapter, "is a PEFT adapter"),
+    "adapter without a config": (lambda here: adapter(here, config=False), "is a PEFT adapter"),
     "index that climbs": (lambda here: moved(here, "../secret.safetensors"), "outside of its folder"),
     "absolute index": (lambda here: moved(here, here / "secret.safetensors"), "outside of its folder"),
     "linked weights": (lambda here: linked(here, "model.safetensors"), "outside of the folder"),

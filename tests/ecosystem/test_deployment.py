@@ -5,8 +5,8 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from hf_tokext import transplant_checkpoint
-from hf_tokext.transplant.deployment import DIGITS, NEW, SCORES
+from hf_tokext import ByteTokenizer, transplant_checkpoint
+from hf_tokext.transplant.deployment import DIGITS, NEW, NO_MERGES, SCORES
 from tests.ecosystem.checkpoints import RIVERS
 from tests.tiny_models import tiny, tiny_folder
 from tests.tokenizers import byte_level
@@ -73,6 +73,7 @@ def test_a_draft_of_other_rows_is_refused_by_transformers(base, target, tmp_path
         ("trained, digits", [NEW, DIGITS]),
         ("like Llama 2's", [SCORES]),
         ("like Llama 2's, digits", [SCORES, DIGITS]),
+        ("bytes", [NO_MERGES]),
     ],
 )
 def test_what_llama_cpp_does_not_know_is_said(made, warnings, base, target, tmp_path):
@@ -85,6 +86,7 @@ def test_what_llama_cpp_does_not_know_is_said(made, warnings, base, target, tmp_
         "trained, digits": (None, trained | digits),
         "like Llama 2's": (tmp_path / "pieces", {}),
         "like Llama 2's, digits": (tmp_path / "pieces", digits),
+        "bytes": (ByteTokenizer(), {}),
     }[made]
     report = transplant_checkpoint(base, donor, tmp_path / "out", calibrate=False, **options)
     assert [warning for warning in report.warnings if "llama.cpp" in warning] == warnings

@@ -6,10 +6,10 @@ import shutil
 import pytest
 import torch
 import transformers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, TokenizersBackend
 
-from hf_tokext import ByteTokenizer
-from hf_tokext.errors import OutputExistsError, RowMethodError, VocabularyError
+from hf_tokext import ByteTokenizer, register_family
+from hf_tokext.errors import OutputExistsError, RowMethodError, UnsupportedModelError, VocabularyError
 from hf_tokext.rows import register_row_method
 from hf_tokext.rows.problem import Rows
 from hf_tokext.transplant import transplant_checkpoint, transplant_tokenizer
@@ -136,6 +136,50 @@ def test_a_donor_of_a_registered_class_keeps_it(name, given, tmp_path):
     assert ("auto_map" in json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())) == (name == "qwen2")
     assert type(loaded) is ByteTokenizer and loaded.errors == "escape"
     assert loaded("a\ud800\0é").input_ids == donor("a\ud800\0é").input_ids
+
+
+class Lowercasing(PreTrainedTokenizerFast):
+    """A registered class that does in Python what no tokenizer.json says."""
+
+    def _encode_plus(self, text, *args, **kwargs):
+        return super()._encode_plus(text.lower() if isinstance(text, str) else text, *args, **kwargs)
+
+
+class LowercasingConfig(transformers.PreTrainedConfig):
+    model_type = "test_lowercasing"
+
+
+def test_a_donors_class_of_other_ids_than_its_file_is_dropped_and_said(tmp_path):
+    register_family(LowercasingConfig, tokenizer=Lowercasing, tokenizer_only=True)
+    own = Lowercasing(tokenizer_object=other_tokenizer().backend_tokenizer, eos_token="</s>", bos_token="<s>")
+    own.save_pretrained(tmp_path / "donor")
+    report = transplant_checkpoint(base_folder(tmp_path / "base"), tmp_path / "donor", tmp_path / "out")
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert type(loaded) is TokenizersBackend and [w for w in report.warnings if "no Lowercasing any more" in w]
+
+
+def test_a_donors_class_survives_a_token_that_only_its_config_names(tmp_path):
+    ByteTokenizer().save_pretrained(tmp_path / "donor")
+    path = tmp_path / "donor" / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"mask_token": "<mask>"}))
+    transplant_checkpoint(base_folder(tmp_path / "base"), tmp_path / "donor", tmp_path / "out")
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert type(loaded) is ByteTokenizer and loaded.mask_token_id == 260
+
+
+@pytest.mark.parametrize("content", ["[]", "[" * 100_000, "{"])
+def test_a_damaged_config_of_the_donors_tokenizer_is_named(tmp_path, content):
+    other_tokenizer().save_pretrained(tmp_path / "donor")
+    (tmp_path / "donor" / "tokenizer_config.json").write_text(content)
+    with pytest.raises(VocabularyError, match=r"tokenizer_config\.json|no tokenizer that transformers can load"):
+        transplant_checkpoint(base_folder(tmp_path / "base"), tmp_path / "donor", tmp_path / "out")
+
+
+def test_ids_that_are_given_are_not_trained(tmp_path):
+    tiny_folder("llama", tmp_path / "base", vocab_size=260)
+    ByteTokenizer().save_pretrained(tmp_path / "base")
+    with pytest.raises(UnsupportedModelError, match="given, not learnt"):
+        transplant_checkpoint(tmp_path / "base", None, tmp_path / "out", train_on=[OTHER], vocab_size=300)
 
 
 def test_no_stale_file_of_the_base_survives(tmp_path):
