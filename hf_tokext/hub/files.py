@@ -1,13 +1,13 @@
 """Which files of a folder make up a checkpoint, and that they are whole and its own."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from hf_tokext.errors import CheckpointError, UnsafeCheckpointError
-from hf_tokext.hub.loading import code_packages, foreign_code, read_object
+from hf_tokext.hub.loading import check_code, read_object
 from hf_tokext.registry import CODE_FILE
 from hf_tokext.transplant.checkpoint_source import checked_file
 from hf_tokext.transplant.safetensors_header import read_header
@@ -21,25 +21,16 @@ MARKED = (
 )
 MODEL = (
     *("*.safetensors", "*.safetensors.index.json", "*config.json", "config_*.json", "modules.json", "hf_tokext_*.json"),
-    *(
-        "tokenizer.json",
-        "vocab*.json",
-        "added_tokens.json",
-        "special_tokens_map.json",
-        "normalizer.json",
-        "tekken.json",
-    ),
-    *("chat_template*.json", "*.jinja", "*.model", "*.tiktoken", "*.spm", "vocab.txt", "merges.txt", CODE_FILE),
+    *("tokenizer.json", "added_tokens.json", "special_tokens_map.json", "normalizer.json", "tekken.json"),
+    *("chat_template*.json", "*.jinja", "*.model", "*.tiktoken", "*.spm", "*vocab*.json", "vocab.txt", "merges.txt"),
+    *("dict.txt", "bpe.codes", "emoji.json", "byte_maps.json", "word_shape.json", "word_pronunciation.json"),
+    "prophetnet.tokenizer",
 )
-PAPERS = ("LICENSE*", "NOTICE*", "hf_tokext_*.md", "hf_tokext_*.png")
+REPORTS = ("hf_tokext_*.md", "hf_tokext_*.png")
+PAPERS = ("LICENSE*", "NOTICE*", *REPORTS)
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
-# what an earlier checkpoint may have left at the top of a repository, where loaders look for files by name or kind
-STALE = (
-    *("*.safetensors", "*.index.json", "config.json", "*_config.json", "tokenizer.json", "special_tokens_map.json"),
-    *("added_tokens.json", "vocab.json", "chat_template.json", "*.jinja", "*.model", "*.tiktoken", "*.spm"),
-    *("vocab.txt", "merges.txt", CODE_FILE, "hf_tokext_*"),
-    *("pytorch_model*.bin", "adapter_model*.bin", "tf_model*.h5", "flax_model*.msgpack"),
-)
+# weights that are not uploaded, but that an earlier checkpoint may have left where loaders find them
+OLD = ("pytorch_model*.bin", "adapter_model*.bin", "tf_model*.h5", "flax_model*.msgpack", "*.index.json")
 TEMPLATES = "additional_chat_templates"
 TRAINING = ("trainer_state.json", "optimizer.pt", "optimizer.bin", "scheduler.pt", "training_args.bin")
 NOT_ENTERED = (".*", "checkpoint-*", "runs", "__pycache__", "*-training")
@@ -70,7 +61,7 @@ def select_files(folder: Path) -> Selection:
     Raises:
         CheckpointError: the folder is no finished checkpoint, or a file of it is missing or damaged.
         UnsafeCheckpointError: a file is a link that leads out of the folder, the weights are pickled only, or the
-            generated `hf_tokext_auto.py` holds other code.
+            generated `hf_tokext_auto.py` holds other code or names a package that is not installed.
         VocabularyError: a tokenizer.json is not read (see `read_tokenizer_json`).
     """
     if not folder.is_dir():
@@ -83,11 +74,12 @@ def select_files(folder: Path) -> Selection:
         raise CheckpointError(f"{folder} is no checkpoint: it has none of {', '.join(MARKED)}")
     chosen = Selection()
     for name in _walk(folder, folder, chosen):
-        if is_model_file(name) or any(fnmatchcase(name, pattern) for pattern in PAPERS):
+        if is_model_file(name) or _matches(name, PAPERS):
             chosen.files[name] = checked_file(folder, name)
         elif name != "README.md":
             chosen.left_out.append(name)
     chosen.left_out.sort()
+    check_code(folder, [name for name in chosen.files if fnmatchcase(name, "*config.json") and "/" not in name])
     _check_weights(folder, chosen)
     return chosen
 
@@ -99,10 +91,12 @@ def is_model_file(name: str) -> bool:
         name: relative, with forward slashes.
 
     Returns:
-        False for what a trainer leaves, too.
+        False for what a trainer leaves, too; code is taken at the top only, where it is checked and loaders look.
     """
     last = PurePosixPath(name).name
-    return not last.startswith(".") and last not in TRAINING and any(fnmatchcase(last, pattern) for pattern in MODEL)
+    if last.startswith(".") or last in TRAINING:
+        return False
+    return name == CODE_FILE or _matches(last, MODEL)
 
 
 def is_stale(name: str, chosen: Selection) -> bool:
@@ -113,12 +107,17 @@ def is_stale(name: str, chosen: Selection) -> bool:
         chosen: what is uploaded.
 
     Returns:
-        True for weights in any format, configs and tokenizer files that the new checkpoint does not have.
+        True for weights in any format, configs, tokenizer files and reports that the new checkpoint does not have, at
+        the top or among the chat templates.
     """
     path = PurePosixPath(name)
     if name in chosen.files or str(path.parent) not in (".", TEMPLATES):
         return False
-    return any(fnmatchcase(path.name, pattern) for pattern in STALE)
+    return is_model_file(name) or _matches(path.name, (*OLD, *REPORTS))
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _walk(top: Path, folder: Path, chosen: Selection) -> Iterator[str]:
@@ -133,7 +132,7 @@ def _walk(top: Path, folder: Path, chosen: Selection) -> Iterator[str]:
             yield name
         elif (
             entry.is_symlink()
-            or any(fnmatchcase(entry.name, pattern) for pattern in NOT_ENTERED)
+            or _matches(entry.name, NOT_ENTERED)
             or (Path(entry.path) / "trainer_state.json").exists()
         ):
             chosen.left_out.append(name + "/")
@@ -143,8 +142,7 @@ def _walk(top: Path, folder: Path, chosen: Selection) -> Iterator[str]:
 
 def _check_weights(folder: Path, chosen: Selection) -> None:
     weights = [name for name in chosen.files if name.endswith(".safetensors")]
-    pickled = [name for name in chosen.left_out if any(fnmatchcase(name, pattern) for pattern in PICKLES)]
-    pickled = [name for name in pickled if name not in TRAINING]
+    pickled = [name for name in chosen.left_out if _matches(name, PICKLES) and name not in TRAINING]
     if pickled and not weights:
         raise UnsafeCheckpointError(
             f"{folder} has its weights in {pickled[0]}, which can run code: save it as safetensors (save_pretrained)"
@@ -155,11 +153,6 @@ def _check_weights(folder: Path, chosen: Selection) -> None:
             f"adapter_config.json in {folder} names its base by a folder, {adapted}, which nobody else has: merge the "
             "adapter (tokext heal without --no-merge), or push the base and put its id there"
         )
-    if (foreign := foreign_code(folder)) is not None:
-        raise CheckpointError(
-            f"{foreign}, code of its own, which is not uploaded here: use HfApi().upload_folder for such a repository"
-        )
-    code_packages(folder)
     for name in [each for each in chosen.files if PurePosixPath(each).name == TOKENIZER_FILE]:
         read_tokenizer_json(chosen.files[name])
     for name in weights:

@@ -1,13 +1,16 @@
 """How to load a checkpoint, in code, by what lies in its folder; and which code it brings, which is read, never run."""
 
 import ast
+import importlib.util
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from hf_tokext.errors import CheckpointError, UnsafeCheckpointError
 from hf_tokext.registry import CODE_FILE
 
+OWN = CODE_FILE.removesuffix("py")  # how an `auto_map` names what is in it
 GENERATION = """inputs = tokenizer("Once upon a time", return_tensors="pt").to(model.device)
 output = model.generate(**inputs, max_new_tokens=20)
 print(tokenizer.decode(output[0], skip_special_tokens=True))"""
@@ -36,6 +39,31 @@ def read_object(path: Path) -> dict[str, Any]:
     return found
 
 
+def check_code(folder: Path, configs: Iterable[str]) -> None:
+    """Refuse a checkpoint that brings code, or names some, beside what this package writes into `hf_tokext_auto.py`.
+
+    Args:
+        folder: the checkpoint.
+        configs: names of its files that may have an `auto_map`, at the top or inside.
+
+    Raises:
+        CheckpointError: a config is damaged, or names other code, or `hf_tokext_auto.py` where there is none.
+        UnsafeCheckpointError: as for `code_packages`.
+    """
+    for name in configs:
+        for entry in _named_code(read_object(folder / name)):
+            if not entry.startswith(OWN):
+                raise CheckpointError(
+                    f"{name} names {entry}, code of its own, which is not uploaded here: use HfApi().upload_folder for "
+                    "such a repository"
+                )
+            if not (folder / CODE_FILE).is_file():
+                raise CheckpointError(
+                    f"{name} names {entry}, but {folder} has no {CODE_FILE}: save the checkpoint again"
+                )
+    code_packages(folder)
+
+
 def code_packages(folder: Path) -> list[str]:
     """The packages whose classes a checkpoint's `hf_tokext_auto.py` names; the file is read, never run.
 
@@ -47,55 +75,75 @@ def code_packages(folder: Path) -> list[str]:
 
     Raises:
         UnsafeCheckpointError: the file has more than what this package writes: imports of names, and classes that add
-            nothing to what they inherit.
+            nothing to what they inherit; or it names a package that is not installed here.
     """
     path = folder / CODE_FILE
     if not path.is_file():
         return []
     try:
-        statements = ast.parse(path.read_text(encoding="utf-8")).body
-    except (ValueError, SyntaxError) as error:
-        raise UnsafeCheckpointError(f"{path} is damaged ({error}): save the checkpoint again") from error
+        statements = ast.parse(path.read_bytes()).body  # bytes, so that an encoding it declares is the one Python takes
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        said = str(error) or type(error).__name__
+        raise UnsafeCheckpointError(f"{path} is damaged ({said}): save the checkpoint again") from error
     for statement in statements:
         if not _harmless(statement):
             raise UnsafeCheckpointError(
                 f"line {statement.lineno} of {path} is code that hf_tokext does not write there: save the checkpoint again"
             )
     imports = [each.module for each in statements if isinstance(each, ast.ImportFrom) and each.module]
-    return list(dict.fromkeys(module.partition(".")[0] for module in imports))
+    packages = list(dict.fromkeys(module.partition(".")[0] for module in imports))
+    if absent := [each for each in packages if not _installed(each, folder)]:
+        raise UnsafeCheckpointError(f"{path} imports packages that are not installed here: {', '.join(absent)}")
+    return packages
+
+
+def _named_code(config: object) -> Iterator[str]:
+    """What all `auto_map`s in a config name, those of nested objects too; depth is no matter."""
+    parts = [config]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            yield from _leaves(part.get("auto_map"))
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part
+
+
+def _leaves(auto_map: object) -> Iterator[str]:
+    """The entries of an `auto_map`, of whatever shape: an object, in old files a list, values single or in pairs."""
+    parts = [auto_map]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict | list):
+            parts += part.values() if isinstance(part, dict) else part
+        elif part is not None:
+            yield str(part)
+
+
+def _installed(package: str, folder: Path) -> bool:
+    """Whether a package can be imported here, and not out of the checkpoint itself; nothing is imported."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # a module that was made by hand
+        return False
+    if spec is None or package == "__main__":
+        return False
+    places = spec.submodule_search_locations or [spec.origin or ""]
+    return not any(Path(place).resolve().is_relative_to(folder.resolve()) for place in places)
 
 
 def _harmless(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.ClassDef):
-        plain = all(isinstance(each, ast.Name | ast.Attribute) for each in statement.bases)
+        bases = [node for base in statement.bases for node in ast.walk(base)]
+        plain = all(isinstance(each, ast.Name | ast.Attribute | ast.Load) for each in bases)
         empty = all(isinstance(each, ast.Pass) or _is_text(each) for each in statement.body)
-        return plain and empty and not statement.keywords and not statement.decorator_list
+        more = [*statement.keywords, *statement.decorator_list, *getattr(statement, "type_params", ())]
+        return plain and empty and not more
     return _is_text(statement) or (isinstance(statement, ast.ImportFrom) and statement.level == 0)
 
 
 def _is_text(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-
-
-def foreign_code(folder: Path) -> str | None:
-    """What of a checkpoint names code of its own that is not `hf_tokext_auto.py`.
-
-    Args:
-        folder: the checkpoint.
-
-    Returns:
-        Such a file and what it names, for a message; None where there is none.
-
-    Raises:
-        CheckpointError: a config is damaged.
-    """
-    for name in ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json"):
-        found = read_object(folder / name).get("auto_map")
-        for value in found.values() if isinstance(found, dict) else ():
-            for entry in value if isinstance(value, list | tuple) else [value]:
-                if entry is not None and not str(entry).startswith(CODE_FILE.removesuffix("py")):
-                    return f"{name} names {entry}"
-    return None
 
 
 def auto_class(config: dict[str, Any]) -> str:
@@ -110,6 +158,8 @@ def auto_class(config: dict[str, Any]) -> str:
     from transformers.models.auto import modeling_auto as names
 
     architecture = (config.get("architectures") or [""])[0]
+    auto_map = config.get("auto_map")
+    own = auto_map if isinstance(auto_map, dict) else {}
     for auto, mapping in (
         ("AutoModelForCausalLM", names.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
         ("AutoModelForMaskedLM", names.MODEL_FOR_MASKED_LM_MAPPING_NAMES),
@@ -117,7 +167,7 @@ def auto_class(config: dict[str, Any]) -> str:
         ("AutoModelForImageTextToText", names.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES),
     ):
         known = {name for value in mapping.values() for name in (value if isinstance(value, tuple) else (value,))}
-        if architecture in known or auto in (config.get("auto_map") or {}):
+        if architecture in known or auto in own:
             return auto
     return "AutoModel"
 
@@ -134,9 +184,10 @@ def loading_code(folder: Path, name: str) -> tuple[str, list[str]]:
 
     Raises:
         CheckpointError: a config is damaged.
+        UnsafeCheckpointError: as for `code_packages`.
     """
     config, adapter = read_object(folder / "config.json"), read_object(folder / "adapter_config.json")
-    own = any(str(each).startswith(CODE_FILE.removesuffix("py")) for each in (config.get("auto_map") or {}).values())
+    own = any(each.startswith(OWN) for each in _leaves(config.get("auto_map")))
     packages = code_packages(folder) if own else []
     tokenizer = (folder / "tokenizer_config.json").is_file()
     auto, package = auto_class(config), "transformers"

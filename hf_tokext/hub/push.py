@@ -12,6 +12,7 @@ from hf_tokext.errors import CheckpointError, HubError, RepositoryClashError
 from hf_tokext.hub.calls import patiently
 from hf_tokext.hub.cards import CARD, MARK_START, card_for_push, is_generated
 from hf_tokext.hub.files import Selection, is_model_file, is_stale, select_files
+from hf_tokext.hub.loading import read_object
 from hf_tokext.transplant.report import REPORT_JSON
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -74,8 +75,9 @@ def push_checkpoint(
         What was done.
 
     Raises:
-        CheckpointError: the folder is no finished checkpoint, or is damaged.
-        UnsafeCheckpointError: a file leads out of the folder, or the weights are pickled only.
+        CheckpointError: the folder is no finished checkpoint, is damaged, or would not give back its tokenizer's class.
+        UnsafeCheckpointError: a file leads out of the folder, the weights are pickled only, or `hf_tokext_auto.py` holds
+            other code or names a package that is not installed.
         HubTokenError: the token is missing or wrong.
         HubReadOnlyError: the token may not write there.
         RepositoryClashError: the repository holds somebody's model or card and `overwrite` is off, or is public where a
@@ -87,6 +89,7 @@ def push_checkpoint(
     if revision is not None and COMMIT.fullmatch(revision):
         raise HubError(f"{revision} is a commit, which cannot be pushed to: name a branch")
     chosen = select_files(source)
+    _refuse_lost_class(source)
     card = card_for_push(source, repo_id)
     api = HfApi(token=token)
 
@@ -120,6 +123,26 @@ def push_checkpoint(
         )
 
     return patiently(attempt, repo_id, retries)
+
+
+def _refuse_lost_class(folder: Path) -> None:
+    """Refuse a folder whose tokenizer would come back as another class than the registered one that saved it."""
+    from transformers import AutoTokenizer
+    from transformers.models.auto.tokenization_auto import REGISTERED_TOKENIZER_CLASSES
+
+    declared = str(read_object(folder / "tokenizer_config.json").get("tokenizer_class"))
+    own = REGISTERED_TOKENIZER_CLASSES.get(declared)
+    if own is None or own.__module__ == "__main__":  # nobody else could import the latter, whatever the folder says
+        return
+    try:
+        found = type(AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
+    except Exception:  # strict configs raise a class of their own for every kind of bad value
+        return  # `keep_tokenizer` could do nothing either
+    if found is not own:
+        raise CheckpointError(
+            f"{folder} has a {declared}, and AutoTokenizer would make a {found.__name__} of it: call "
+            "hf_tokext.keep_tokenizer(folder), then push"
+        )
 
 
 def _operations(chosen: Selection, card: str, deleted: list[str]) -> list[CommitOperationAdd | CommitOperationDelete]:

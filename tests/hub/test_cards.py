@@ -253,7 +253,7 @@ def test_without_a_report_the_card_says_what_the_files_say(folder, tmp_path):
         write_card(tmp_path)
 
 
-def test_a_tokenizer_alone_and_classes_of_our_own(tmp_path):
+def test_a_tokenizer_alone_and_classes_of_our_own(tmp_path, monkeypatch):
     from hf_tokext import ByteTokenizer
 
     ByteTokenizer().save_pretrained(tmp_path / "bytes")
@@ -261,6 +261,8 @@ def test_a_tokenizer_alone_and_classes_of_our_own(tmp_path):
     assert "import AutoTokenizer\n" in text and "AutoModel" not in text and "stock transformers" in text
     (tmp_path / "bytes" / "config.json").write_text(json.dumps({"auto_map": {"AutoConfig": "hf_tokext_auto.X"}}))
     (tmp_path / "bytes" / "hf_tokext_auto.py").write_text("from hf_tokext import X\nfrom their_own.part import Y\n")
+    (tmp_path / "their_own.py").write_text("")  # installed, so to say
+    monkeypatch.syspath_prepend(tmp_path)
     text = render_card(tmp_path / "bytes")
     assert (
         "`pip install hf-tokext their-own`" in text and "\nimport hf_tokext " in text and "\nimport their_own " in text
