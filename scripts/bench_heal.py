@@ -42,10 +42,12 @@ def learnt_from(seed: int, size: int) -> list[str]:
 
 
 def healed(pair: str, method: str, seed: int, steps: int, python: str | None, scratch: Path) -> dict[str, float]:
-    """Transplant, heal and measure."""
-    transplanted(pair, method, python, scratch / "out")
-    model = AutoModelForCausalLM.from_pretrained(scratch / "out", dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(scratch / "out")
+    """Transplant, where that was not done for another seed, heal and measure."""
+    out = scratch / f"{pair} {method}"
+    if not out.exists():
+        transplanted(pair, method, python, out)
+    model = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(out)
     model, report = heal_model(
         model, tokenizer, learnt_from(seed, steps * TOKENS_PER_STEP * 5), steps=steps, train="all", seed=seed,
         tokens_per_step=TOKENS_PER_STEP,
@@ -66,6 +68,7 @@ def main() -> None:
     parser.add_argument("--mergekit-python", help="Python of an environment with torch 2.13.0 and mergekit 0.1.5")
     options = parser.parse_args()
     known = kept(options.results)
+    scratch = tempfile.TemporaryDirectory()
     for pair in options.pair or PAIRS:
         methods = [
             method
@@ -79,8 +82,7 @@ def main() -> None:
         }
         for (method, seed), key in keys.items():  # seed by seed, so that a stopped run has comparable figures
             if key not in known:
-                with tempfile.TemporaryDirectory() as scratch:
-                    known[key] = healed(pair, method, seed, options.steps, options.mergekit_python, Path(scratch))
+                known[key] = healed(pair, method, seed, options.steps, options.mergekit_python, Path(scratch.name))
                 keep(options.results, key, known[key])
                 print(f"{key}: {known[key]}", flush=True)
         print(f"\n{pair}, report texts, bits per byte after {options.steps} steps of {TOKENS_PER_STEP:,} tokens")

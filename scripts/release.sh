@@ -38,7 +38,7 @@ wheel_environment() {
     [ -e "$scratch/installed" ] && return
     rm -rf dist "$scratch/venv"
     "$TOKEXT_VENV/bin/python" -m pip install --quiet build
-    "$TOKEXT_VENV/bin/python" -m build --outdir dist .
+    "$TOKEXT_VENV/bin/python" -m build --outdir dist . >"$scratch/build.log" || { cat "$scratch/build.log"; return 1; }
     "${PYTHON:-python3}" -m venv "$scratch/venv"
     "$python" -m pip install --quiet -c constraints.txt torch==2.13.0
     "$python" -m pip install --quiet -c constraints.txt dist/*.whl
