@@ -17,8 +17,8 @@ def when_loaded(module: str, action: Action) -> None:
 
     Args:
         module: its full name.
-        action: what to do. Where it fails, its error is raised by the import, after all other actions have run; the
-            next import of the module runs the others again.
+        action: what to do. Where it fails, its error is raised by the import, after all other actions have run (where the
+            import itself fails, it is a note on that error); the next import of the module runs the others again.
     """
     present = sys.modules.get(module)
     # a module that is being loaded is in sys.modules already; its spec says so
@@ -87,14 +87,18 @@ class _Finder(MetaPathFinder):
 
         def load_and_act(module: ModuleType) -> None:
             state.depth += 1
+            errors: list[BaseException] = []
             try:
                 load(module)
                 state.due.append(fullname)
-            finally:
-                if state.depth == 1:
-                    errors = self._act(state.due)
-                state.depth -= 1
-            if not state.depth and errors:
+            except BaseException as error:
+                errors.append(error)
+            if state.depth == 1:
+                errors += self._act(state.due)
+            state.depth -= 1
+            if errors:
+                for other in errors[1:]:
+                    errors[0].add_note(f"also: {other}")
                 raise errors[0]
 
         spec.loader.exec_module = load_and_act  # type: ignore[method-assign]
@@ -110,6 +114,4 @@ class _Finder(MetaPathFinder):
                 except Exception as error:  # one that fails must not keep the others from running
                     waiting.remove(action)
                     errors.append(error)
-        for other in errors[1:]:
-            errors[0].add_note(f"also: {other}")
         return errors

@@ -5,7 +5,6 @@ moment in which transformers loads the Auto class that they belong to, so that `
 """
 
 import importlib
-import json
 import sys
 from collections.abc import Callable, Mapping
 from os import PathLike
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 from hf_tokext.after_import import hold_back, when_loaded
 from hf_tokext.errors import RegistrationError
 from hf_tokext.lazy_classes import register_by_name
+from hf_tokext.saved_json import read_json, write_json
 
 CODE_FILE = "hf_tokext_auto.py"
 _AUTO = "transformers.models.auto."
@@ -129,10 +129,13 @@ def name_classes(saved: str | PathLike[str], package: str, classes: Mapping[str,
         saved: config.json, processor_config.json, preprocessor_config.json or tokenizer_config.json.
         package: where the classes are public names.
         classes: names of a family's classes by the names of their Auto classes, such as "AutoModelForCausalLM". A
-            config names config and models, the other files those classes that they declare.
+            config names config and models, the others what they declare. Entries of other calls stay.
+
+    Raises:
+        CheckpointError: the saved file is damaged.
     """
     path = Path(saved)
-    found = _read_json(path)
+    found = read_json(path)
     if "model_type" in found:
         named = {auto: name for auto, name in classes.items() if auto not in _DOORS}
         _point(found, named)
@@ -144,7 +147,7 @@ def name_classes(saved: str | PathLike[str], package: str, classes: Mapping[str,
             }
             _point(part, here)
             named |= here
-    _write_json(path, found)
+    write_json(path, found)
     for name in dict.fromkeys(named.values()):
         write_auto_code(path.parent, f"from {package} import {name}\n")
 
@@ -162,9 +165,9 @@ def name_tokenizer(folder: Path, name: str, code: str) -> None:
         code: what defines or imports it, for those who set trust_remote_code.
     """
     path = folder / "tokenizer_config.json"
-    found = _read_json(path)
+    found = read_json(path)
     _point(found, {"AutoTokenizer": name})
-    _write_json(path, found)
+    write_json(path, found)
     write_auto_code(folder, code)
 
 
@@ -176,11 +179,14 @@ def keep_tokenizer(folder: str | PathLike[str], own: type | None = None) -> bool
 
     Args:
         folder: with tokenizer_config.json and a model's config.json; without a config AutoTokenizer needs no help.
-        own: the class, a public name of its package; by default what tokenizer_config.json declares, if it is
-            registered.
+        own: the class, a public name of its package; by default what tokenizer_config.json declares.
 
     Returns:
-        Whether an `auto_map` entry and its code were needed and written.
+        Whether an `auto_map` entry and its code were needed and written; never for a class that is not registered,
+        since AutoTokenizer would ask for trust.
+
+    Raises:
+        CheckpointError: tokenizer_config.json is damaged.
     """
     from transformers import AutoTokenizer
     from transformers.models.auto.tokenization_auto import REGISTERED_TOKENIZER_CLASSES
@@ -189,9 +195,8 @@ def keep_tokenizer(folder: str | PathLike[str], own: type | None = None) -> bool
     saved = folder / "tokenizer_config.json"
     if not (saved.is_file() and (folder / "config.json").is_file()):
         return False
-    if own is None:
-        own = REGISTERED_TOKENIZER_CLASSES.get(str(_read_json(saved).get("tokenizer_class")))
-    if own is None or own.__module__ == "__main__":  # nobody else could import the latter
+    own = own or REGISTERED_TOKENIZER_CLASSES.get(str(read_json(saved).get("tokenizer_class")))
+    if own not in REGISTERED_TOKENIZER_CLASSES.values() or own.__module__ == "__main__":  # which nobody could import
         return False
     try:
         kept = type(AutoTokenizer.from_pretrained(folder, trust_remote_code=False)) is own
@@ -208,19 +213,14 @@ def keep_tokenizer(folder: str | PathLike[str], own: type | None = None) -> bool
 def _point(part: dict[str, Any], named: Mapping[str, str]) -> None:
     """Put classes into the auto_map of an object of a saved file; AutoTokenizer takes a pair, the second for "Fast"."""
     if named:
-        entry: dict[str, Any] = {auto: f"{CODE_FILE.removesuffix('.py')}.{name}" for auto, name in named.items()}
+        ours = CODE_FILE.removesuffix("py")
+        entry: dict[str, Any] = {auto: ours + name for auto, name in named.items()}
         if "AutoTokenizer" in entry:
             entry["AutoTokenizer"] = [entry["AutoTokenizer"], None]
-        part["auto_map"] = entry
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _write_json(path: Path, found: dict[str, Any]) -> None:
-    text = json.dumps(dict(sorted(found.items())), indent=2, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+        found = part.get("auto_map")
+        kept = found.items() if isinstance(found, dict) else ()
+        names = {auto: value[0] if isinstance(value, list) and value else value for auto, value in kept}
+        part["auto_map"] = {auto: value for auto, value in kept if str(names[auto]).startswith(ours)} | entry
 
 
 def _register_config(auto: Any, config: type) -> None:

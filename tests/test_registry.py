@@ -234,3 +234,16 @@ def test_the_code_file_is_added_to_and_repeats_nothing(tmp_path):
     text = (tmp_path / CODE_FILE).read_text()
     assert text.count("from a import B") == text.count("from c import D") == 1
     compile(text, CODE_FILE, "exec")
+
+
+def test_where_the_import_fails_too_its_error_tells_of_the_broken_family(family, tmp_path):
+    (tmp_path / "fails.py").write_text("from transformers import AutoTokenizer\n1 / 0\n")
+    code = """
+        register_family("no_such_module:C", tokenizer="no_such_module:T")
+        register_family("fails:C", tokenizer="fails:T")
+        try:
+            import fails
+        except ZeroDivisionError as error:
+            print(sum("no_such_module:C" in note for note in error.__notes__))
+    """
+    assert fresh(family + textwrap.dedent(code)) == ["2"]

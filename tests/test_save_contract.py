@@ -7,8 +7,9 @@ import sys
 
 import pytest
 from transformers import AutoTokenizer, MistralConfig, Qwen2Config, TokenizersBackend
+from transformers.models.auto.tokenization_auto import REGISTERED_TOKENIZER_CLASSES
 
-from hf_tokext import ByteTokenizer, keep_tokenizer, name_classes
+from hf_tokext import ByteTokenizer, CheckpointError, GlyphConfig, keep_tokenizer, name_classes
 from hf_tokext.registry import CODE_FILE
 from tests.tokenizers import byte_level
 
@@ -223,8 +224,44 @@ def test_tokenizers_of_other_people_are_left_alone(declared, tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_class_of_a_script_has_no_package_to_name(tmp_path):
+def test_a_class_of_a_script_has_no_package_to_name(tmp_path, monkeypatch):
     own = type("ScriptTokenizer", (TokenizersBackend,), {"__module__": "__main__"})
+    monkeypatch.setitem(REGISTERED_TOKENIZER_CLASSES, "ScriptTokenizer", own)
     byte_level().save_pretrained(tmp_path)
     MistralConfig().save_pretrained(tmp_path)
     assert not keep_tokenizer(tmp_path, own) and not (tmp_path / CODE_FILE).exists()
+
+
+class UnregisteredTokenizer(ByteTokenizer):
+    pass
+
+
+class UnregisteredConfig(GlyphConfig):
+    model_type = "test_unregistered_glyph"
+
+
+def test_subclasses_that_are_not_registered_are_not_named(tmp_path):
+    MistralConfig().save_pretrained(tmp_path)
+    UnregisteredTokenizer().save_pretrained(tmp_path)
+    assert "auto_map" not in json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert not (tmp_path / CODE_FILE).exists()
+    UnregisteredConfig().to_json_file(tmp_path / "config.json")
+    assert "auto_map" not in json.loads((tmp_path / "config.json").read_text())
+    assert not (tmp_path / CODE_FILE).exists()
+
+
+@pytest.mark.parametrize("text", ["{nope", "[]", "[" * 100_000, "\xff"], ids=["no JSON", "list", "deep", "no UTF-8"])
+def test_a_damaged_file_is_named(text, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "tokenizer_config.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(CheckpointError, match=r"tokenizer_config.json .*again"):
+        keep_tokenizer(tmp_path)
+
+
+def test_entries_of_another_call_stay_and_others_go(tmp_path):
+    saved = tmp_path / "config.json"
+    found = {"AutoModel": "hf_tokext_auto.Old", "AutoTokenizer": ["hf_tokext_auto.T", None], "AutoConfig": "code.C"}
+    saved.write_text(json.dumps({"model_type": "x", "auto_map": found}))
+    name_classes(saved, "zed", {"AutoModel": "Z"})
+    kept = {"AutoModel": "hf_tokext_auto.Z", "AutoTokenizer": ["hf_tokext_auto.T", None]}
+    assert json.loads(saved.read_text())["auto_map"] == kept

@@ -51,7 +51,7 @@ class FixedIdTokenizer(InstalledCode, TokenizersBackend, ABC):
         named = {"pad_token": pad_token, "bos_token": bos_token, "eos_token": eos_token, "unk_token": unk_token}
         if not (kwargs.get("tokenizer_object") or kwargs.get("tokenizer_file")):
             markers = {str(token): _as_marker(token) for token in named.values() if token is not None}
-            self._refuse_spellings(markers)
+            self._refuse_spellings(markers, special=True)
             kwargs["tokenizer_object"] = self._built(list(markers.values()))
             add_bos_token = bos_token is not None if add_bos_token is None else add_bos_token
             add_eos_token = bool(add_eos_token)
@@ -144,13 +144,25 @@ class FixedIdTokenizer(InstalledCode, TokenizersBackend, ABC):
         return encode_with_surrogates(rust, text, text_pair, self._stand_in, self._mended, return_tensors, **kwargs)
 
     def _add_tokens(self, new_tokens: Sequence[str | AddedToken], special_tokens: bool = False) -> int:
-        self._refuse_spellings(new_tokens)
+        self._refuse_spellings(new_tokens, special_tokens)
         return super()._add_tokens(list(new_tokens), special_tokens)
 
-    def _refuse_spellings(self, tokens: Iterable[Any]) -> None:
-        """Refuse tokens that would take the ids of characters; printable ASCII has those ids by right."""
-        for text in map(str, tokens):
-            if not text.isascii() and self._spells(text):
+    def __setattr__(self, key: str, value: Any) -> None:
+        if value is not None and key.removesuffix("_id") in self.SPECIAL_TOKENS_ATTRIBUTES:
+            texts = self.convert_ids_to_tokens([value]) if key.endswith("_id") else [value]
+            self._refuse_spellings(texts, special=True)
+        super().__setattr__(key, value)
+
+    def _refuse_spellings(self, tokens: Iterable[Any], special: bool = False) -> None:
+        """Refuse tokens that would take the ids of characters.
+
+        A letter of ASCII has its id by right, so adding it changes nothing; as a marker it would be left out of texts,
+        and with the spaces around it, those.
+        """
+        for token in tokens:
+            text = str(token)
+            loses = special or any(getattr(token, flag, False) for flag in ("special", "lstrip", "rstrip"))
+            if self._spells(text) and (loses or not text.isascii()):
                 raise VocabularyError(
                     f"{text!r} spells a character, or a part of one, in the byte alphabet; add another"
                 )

@@ -96,12 +96,14 @@ class GlyphConfig(InstalledCode, PreTrainedConfig):
         return self.backbone_config
 
     def to_json_file(self, json_file_path: Any, use_diff: bool = True) -> None:
-        """Write config.json, and name the installed classes in it.
+        """Write config.json, and name the installed classes in it; those of a subclass are its own affair.
 
         Args:
             json_file_path: the file.
             use_diff: as upstream.
         """
         super().to_json_file(json_file_path, use_diff)
+        if type(self) is not GlyphConfig:
+            return
         names = {"AutoConfig": "GlyphConfig", "AutoModel": "GlyphModel", "AutoModelForCausalLM": "GlyphForCausalLM"}
         name_classes(Path(json_file_path), "hf_tokext", names)

@@ -103,7 +103,7 @@ class GlyphTokenizer(FixedIdTokenizer):
 
     def _add_tokens(self, new_tokens: Sequence[str | AddedToken], special_tokens: bool = False) -> int:
         """Add tokens right after those that exist; the parts of characters move on."""
-        self._refuse_spellings(new_tokens)
+        self._refuse_spellings(new_tokens, special_tokens)
         core, known = self.backend_tokenizer, {token.content for token in self.added_tokens_decoder.values()}
         added = [text for text, number in sorted(self.get_vocab().items(), key=lambda item: item[1])[CHARACTERS:]]
         texts = [text for text in dict.fromkeys(map(str, new_tokens)) if text and text not in known]
