@@ -196,7 +196,8 @@ def keep_tokenizer(folder: str | PathLike[str], own: type | None = None) -> bool
     if not (saved.is_file() and (folder / "config.json").is_file()):
         return False
     own = own or REGISTERED_TOKENIZER_CLASSES.get(str(read_json(saved).get("tokenizer_class")))
-    if own not in REGISTERED_TOKENIZER_CLASSES.values() or own.__module__ == "__main__":  # which nobody could import
+    registered = own in REGISTERED_TOKENIZER_CLASSES.values()
+    if own is None or not registered or own.__module__ == "__main__":  # nobody else could import the latter
         return False
     try:
         kept = type(AutoTokenizer.from_pretrained(folder, trust_remote_code=False)) is own
@@ -205,8 +206,8 @@ def keep_tokenizer(folder: str | PathLike[str], own: type | None = None) -> bool
     if not kept:
         package = own.__module__.partition(".")[0]
         public = getattr(importlib.import_module(package), own.__name__, None) is own
-        code = f"from {package if public else own.__module__} import {own.__name__}\n"
-        name_tokenizer(folder, own.__name__, code)
+        source = package if public else own.__module__
+        name_tokenizer(folder, own.__name__, f"from {source} import {own.__name__}\n")
     return not kept
 
 
@@ -218,9 +219,8 @@ def _point(part: dict[str, Any], named: Mapping[str, str]) -> None:
         if "AutoTokenizer" in entry:
             entry["AutoTokenizer"] = [entry["AutoTokenizer"], None]
         found = part.get("auto_map")
-        kept = found.items() if isinstance(found, dict) else ()
-        names = {auto: value[0] if isinstance(value, list) and value else value for auto, value in kept}
-        part["auto_map"] = {auto: value for auto, value in kept if str(names[auto]).startswith(ours)} | entry
+        kept = found.items() if isinstance(found, dict) else ()  # a list is a pair, as above
+        part["auto_map"] = {auto: value for auto, value in kept if str(value).lstrip("['").startswith(ours)} | entry
 
 
 def _register_config(auto: Any, config: type) -> None:

@@ -161,7 +161,8 @@ class FixedIdTokenizer(InstalledCode, TokenizersBackend, ABC):
         """
         for token in tokens:
             text = str(token)
-            loses = special or any(getattr(token, flag, False) for flag in ("special", "lstrip", "rstrip"))
+            added = isinstance(token, AddedToken)
+            loses = special or (added and (token.special or token.lstrip or token.rstrip))
             if self._spells(text) and (loses or not text.isascii()):
                 raise VocabularyError(
                     f"{text!r} spells a character, or a part of one, in the byte alphabet; add another"
