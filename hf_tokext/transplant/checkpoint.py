@@ -25,7 +25,6 @@ INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 # Names under which GPTQ, AWQ, bitsandbytes, compressed-tensors and MX formats store packed weights and their scales.
 PACKED = ("qweight", "qzeros", "weight_packed", "weight_scale", "SCB", "absmax", "quant_map", "nested_absmax")
-MERGE = "merge it into its base (merge_and_unload), save_pretrained the result into another folder, and give that"
 PACKED_INTEGERS = ("weight", "down_proj_blocks", "gate_up_proj_blocks")
 Header = tuple[dict[str, TensorEntry], dict[str, str]]  # entries by name, metadata
 NOT_INTEGERS = ("F16", "BF16", "F32", "F64", "C64", "BOOL")
@@ -167,7 +166,7 @@ def checked_headers(
     """
     if (path / "adapter_config.json").exists() or (path / "adapter_config.json").is_symlink():
         # transformers and PEFT would load whatever base the adapter names
-        raise CheckpointError(f"{source} is a PEFT adapter: {MERGE}")
+        raise _adapter(source)
     if not (path / "config.json").exists():
         _config_json(path, source)  # says what is there instead
     for extra in sorted(path.glob("*")):
@@ -193,7 +192,7 @@ def _config_json(path: Path, source: str) -> dict[str, Any]:
     if (path / "config.json").exists() or (path / "config.json").is_symlink():
         return _json_object(path, "config.json", source)
     if (path / "adapter_config.json").exists():
-        raise CheckpointError(f"{source} is a PEFT adapter: {MERGE}")
+        raise _adapter(source)
     _refuse_other_weights(path, sorted(entry.name for entry in path.iterdir()), source)
     raise CheckpointError(f"{source} has no config.json: give the folder that save_pretrained wrote")
 
@@ -273,6 +272,13 @@ def _index(path: Path, source: str, revision: str | None, token: str | bool | No
     return index
 
 
+def _adapter(source: str) -> CheckpointError:
+    return CheckpointError(
+        f"{source} is a PEFT adapter: merge it into its base (merge_and_unload), save_pretrained the result into another "
+        "folder, and give that"
+    )
+
+
 def _refuse_other_weights(path: Path, names: list[str], source: str) -> None:
     if any(name.endswith(".safetensors") and not name.startswith("adapter_") for name in names):
         return
@@ -290,4 +296,4 @@ def _refuse_other_weights(path: Path, names: list[str], source: str) -> None:
             f"AutoModelForCausalLM.from_pretrained(folder, gguf_file={gguf[0]!r}) and save_pretrained"
         )
     if "adapter_config.json" in names:
-        raise CheckpointError(f"{source} is a PEFT adapter: {MERGE}")
+        raise _adapter(source)
