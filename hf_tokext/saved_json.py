@@ -17,11 +17,11 @@ def read_json(path: Path) -> dict[str, Any]:
         The object.
 
     Raises:
-        CheckpointError: it is not UTF-8, not JSON, nested too deeply or no object.
+        CheckpointError: it cannot be read, is not UTF-8, not JSON, nested too deeply or no object.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); save or download it again") from error
     if not isinstance(found, dict):
         raise CheckpointError(f"{path} holds no JSON object; save or download it again")

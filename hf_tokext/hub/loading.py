@@ -2,13 +2,13 @@
 
 import ast
 import importlib.util
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from hf_tokext.errors import CheckpointError, UnsafeCheckpointError
 from hf_tokext.registry import CODE_FILE
+from hf_tokext.saved_json import read_json
 
 OWN = CODE_FILE.removesuffix("py")  # how an `auto_map` names what is in it
 GENERATION = """inputs = tokenizer("Once upon a time", return_tensors="pt").to(model.device)
@@ -28,15 +28,7 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the file is damaged, or holds something else.
     """
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged ({error})") from error
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} is damaged (not an object)")
-    return found
+    return read_json(path) if path.is_file() else {}
 
 
 def check_code(folder: Path, configs: Iterable[str]) -> None:

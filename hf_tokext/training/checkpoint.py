@@ -12,6 +12,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from hf_tokext.errors import CheckpointError, MissingExtraError, OutputExistsError
 from hf_tokext.measure.plots import plot_recovery
+from hf_tokext.saved_json import read_json
 from hf_tokext.training.heal import SETTINGS, heal_model, processes
 from hf_tokext.training.recovery import HealReport
 from hf_tokext.transplant.checkpoint import open_checkpoint
@@ -155,15 +156,10 @@ def _forget(training: Path) -> None:
 
 def _read_report(folder: Path) -> dict[str, Any]:
     path = folder / REPORT_JSON
-    if not path.exists():
-        return {}
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); remove it, then every row counts as new") from error
-    if not isinstance(report, dict):
-        raise CheckpointError(f"{path} is damaged (not an object); remove it, then every row counts as new")
-    return report
+        return read_json(path) if path.exists() else {}
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}, or remove it: then every row counts as new") from error
 
 
 def _copy_the_rest(source: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from hf_tokext.errors import CheckpointError, VocabularyError
 from hf_tokext.registry import CODE_FILE, keep_tokenizer
+from hf_tokext.saved_json import read_json
 from hf_tokext.transplant.auto_tokenizer import first_difference, keep_ids_in_folder
 from hf_tokext.transplant.checkpoint_source import checked_file, local_folder
 from hf_tokext.vocabulary.digits import CONFIG_FILE, rewrite_digits_in_folder
@@ -266,9 +267,6 @@ def missing_markers(template: object, old: Vocabulary, new: Vocabulary) -> list[
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (ValueError, RecursionError) as error:
-        raise VocabularyError(f"{path} is not valid JSON ({error}); mend or remove it") from error
-    if not isinstance(found, dict):
-        raise VocabularyError(f"{path} is not a JSON object; mend or remove it")
-    return found
+        return read_json(path) if path.is_file() else {}
+    except CheckpointError as error:
+        raise VocabularyError(f"{error}, or remove it") from error

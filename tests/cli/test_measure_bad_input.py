@@ -79,11 +79,11 @@ def test_refused_in_one_line(here, capfd, case, command):
     assert not (here / "pwned").exists() and not (here / "base-healed").exists()
 
 
-@pytest.mark.parametrize("command", ["bits", "vocabulary", "heal"])
-@pytest.mark.parametrize("part", ["tokenizer", "model"])
+@pytest.mark.parametrize(
+    ("part", "command"),  # vocabulary does not look at the model
+    [("tokenizer", "bits"), ("tokenizer", "vocabulary"), ("tokenizer", "heal"), ("model", "bits"), ("model", "heal")],
+)
 def test_code_that_a_checkpoint_brings_is_never_run(here, capfd, monkeypatch, part, command):
-    if (part, command) == ("model", "vocabulary"):
-        pytest.skip("the model is not looked at")
     monkeypatch.setattr("builtins.input", lambda *_: "y")  # a user who agrees to whatever is asked
     (here / "base" / "evil.py").write_text(f"open({str(here / 'pwned')!r}, 'w').close()\nclass Evil:\n    pass\n")
     name, changes = {
