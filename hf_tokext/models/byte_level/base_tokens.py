@@ -1,0 +1,95 @@
+"""The tokens of a base model as the byte view needs them: sorted by their bytes, special ones apart."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from hf_tokext.errors import VocabularyError
+from hf_tokext.vocabulary.opening import opening
+from hf_tokext.vocabulary.pieces import Vocabulary, read_vocabulary
+from hf_tokext.vocabulary.trie import ByteTrie
+
+
+class BaseTokens:
+    """What the byte view knows of a base's tokenizer.
+
+    Args:
+        tokenizer: a transformers tokenizer that is backed by a tokenizer.json.
+
+    Attributes:
+        vocabulary: pieces of all ids.
+        trie: the ids that have bytes, sorted by them.
+        marker_ids: ids of the special tokens, ascending: the markers, which stand for no bytes.
+        opening_ids: ids before a text that does not begin with a marker itself.
+        space_opens: whether a space that is no part of the text stands before it.
+        space_after_special: whether one stands before what follows a marker.
+
+    Raises:
+        VocabularyError: the bytes of the ids cannot be read, no token has any, or there is none to open a text with.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.vocabulary: Vocabulary = read_vocabulary(tokenizer)
+        special = self.vocabulary.special
+        pieces = {i: self.vocabulary.piece(i) for i in self.vocabulary.ids if i not in special}
+        self.trie = ByteTrie({index: piece for index, piece in pieces.items() if piece})
+        if not len(self.trie.order):
+            raise VocabularyError("no token of this tokenizer stands for bytes; it has special tokens only")
+        self.marker_ids = np.array(sorted(special), dtype=np.int64)
+        self.opening_ids = _opening_ids(tokenizer)
+        self.space_opens, self.space_after_special = opening(self.vocabulary)
+        spec = dict(self.vocabulary.spec, post_processor=None, truncation=None, padding=None)
+        self._core = Tokenizer.from_str(json.dumps(spec))
+
+    def spell(self, text: bytes) -> list[tuple[int, int]]:
+        """Spell the beginning of a text as the tokenizer does.
+
+        Args:
+            text: bytes; what is not UTF-8 at the end of them is left out.
+
+        Returns:
+            Ids, and how many bytes of the text are spelt after each; they stop where the bytes are not the text's.
+        """
+        whole = text.decode("utf-8", "ignore" if _cut(text) else "replace")
+        bytes_of = self.vocabulary.pieces
+        found, done, shift = [], 0, int(self.space_opens)
+        text = b" " * shift + text
+        for index in self._core.encode(whole, add_special_tokens=False).ids:
+            piece = bytes_of[index]
+            if index in self.vocabulary.special or not piece or not text.startswith(piece, done):
+                break
+            done += len(piece)
+            found.append((index, done - shift))
+        return found
+
+
+def _cut(text: bytes) -> bool:
+    """Whether the text is UTF-8 but for a character that is cut off at its end."""
+    for size in range(1, 4):
+        try:
+            text[:-size].decode()
+        except UnicodeDecodeError:
+            continue
+        return True
+    return False
+
+
+def _opening_ids(tokenizer: Any) -> Sequence[int]:
+    """Ids that the tokenizer's template puts before a text; else its bos, cls or eos."""
+    core = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    ids, special = core.encode("x").ids, core.encode("x", add_special_tokens=False).ids
+    before = ids[: len(ids) - len(special)]
+    while before and ids[len(before) :][: len(special)] != special:
+        before = before[:-1]  # the template also closes a text
+    if before:
+        return before
+    for role in ("bos_token_id", "cls_token_id", "eos_token_id"):
+        index = getattr(tokenizer, role, None)
+        if index is not None:
+            return [int(index)]
+    raise VocabularyError(
+        "the tokenizer has no bos, cls or eos token to open a text with; set tokenizer.bos_token to one of its tokens"
+    )

@@ -1,0 +1,159 @@
+import numpy as np
+import pytest
+
+from hf_tokext.models.byte_level.byte_view import ByteView
+from hf_tokext.models.byte_level.contexts import TokenForest, TokenRunner
+from tests.models.byte_level import byte_view_tokenizers as small
+from tests.models.byte_level.enumeration import Enumeration, tiny_llama
+
+TEXTS = {
+    "plain": (small.plain, [b"", b"a", b"ab", b"abc", b"aabca", b"cba"]),
+    "regex": (small.regex, [b"", b"\n\na", b"\n\n\n", b" a a", b"  a"]),
+    "whole_words": (small.whole_words, [b"", b"aab", b" aab", b"aaba"]),
+    "characters": (small.characters, [b"", "aé".encode(), b"a\xc3", b"\xa9\xc3a", b"\xc3\xc3"]),
+    "added": (small.added, [b"", b"abc", b"bca", b"abcab"]),
+    "fallback": (small.fallback, [b"", b"a", b" a", b"ab", b"a b", b"\xc3\xa9a", b" "]),
+}
+CASES = [pytest.param(make, text, id=f"{name}-{text!r}") for name, (make, texts) in TEXTS.items() for text in texts]
+SPACED = {small.fallback}
+
+
+def enumeration(make, model, tokenizer, **options) -> Enumeration:
+    return Enumeration(model, tokenizer, (tokenizer.bos_token_id,), make in SPACED, **options)
+
+
+@pytest.mark.parametrize(("make", "text"), CASES)
+def test_all_strings_equal_enumeration(make, text):
+    tokenizer = make()
+    model = tiny_llama(len(tokenizer))
+    view = ByteView(model, tokenizer, tolerance=0)
+    exact = enumeration(make, model, tokenizer)
+    (covers,) = view.texts(1)
+    (reading,) = view.read([covers], [text])
+    np.testing.assert_allclose(np.exp(reading.log_probabilities.sum()), exact.probability(text), rtol=1e-12)
+    np.testing.assert_allclose(np.exp(covers.events()), exact.events(text), atol=1e-12)
+    assert np.exp(covers.events()).sum() == pytest.approx(1, abs=1e-12)
+    assert not reading.dropped.any()
+
+
+@pytest.mark.parametrize(("make", "text"), CASES)
+def test_byte_by_byte_equals_at_once(make, text):
+    tokenizer = make()
+    model = tiny_llama(len(tokenizer))
+    view = ByteView(model, tokenizer, tolerance=0)
+    whole, single = view.texts(2)
+    (reading,) = view.read([whole], [text], every=True)
+    view.read([single], [b""])
+    steps = [view.read([single], [[byte]], every=True)[0] for byte in text]
+    found = np.array([float(step.log_probabilities[0]) for step in steps])
+    np.testing.assert_allclose(found, reading.log_probabilities, atol=1e-12)
+    for step, events in zip(steps, reading.events if text else [], strict=True):
+        np.testing.assert_allclose(np.exp(step.events[0]), np.exp(events), atol=1e-12)
+    np.testing.assert_allclose(np.exp(single.events()), np.exp(whole.events()), atol=1e-12)
+
+
+def test_runs_packed_and_equals_plain_sequences():
+    tokenizer = small.plain()
+    model = tiny_llama(len(tokenizer))
+    packed = ByteView(model, tokenizer, tolerance=0)
+    assert isinstance(packed.runner, TokenForest)
+    plain = ByteView(model, tokenizer, tolerance=0, runner=TokenRunner(model))
+    text = b"abcaabbcaabcabc"
+    (one,), (other,) = (view.read(view.texts(1), [text], every=True) for view in (packed, plain))
+    np.testing.assert_allclose(one.log_probabilities, other.log_probabilities, atol=1e-10)
+    np.testing.assert_allclose(np.exp(one.events), np.exp(other.events), atol=1e-12)
+    assert packed.runner.forwards < plain.runner.forwards / 4
+
+
+def test_batch_equals_single():
+    tokenizer = small.fallback()
+    model = tiny_llama(len(tokenizer))
+    view = ByteView(model, tokenizer, tolerance=0)
+    texts = [b"a b", b"", b"abababa", b"\xc3\xa9"]
+    together = view.texts(len(texts))
+    readings = view.read(together, texts)
+    for text, covers, reading in zip(texts, together, readings, strict=True):
+        (alone,) = view.texts(1)
+        (single,) = view.read([alone], [text])
+        np.testing.assert_allclose(reading.log_probabilities, single.log_probabilities, atol=1e-12)
+        np.testing.assert_allclose(np.exp(covers.events()), np.exp(alone.events()), atol=1e-12)
+
+
+def test_a_fork_goes_on_by_itself():
+    tokenizer = small.plain()
+    view = ByteView(tiny_llama(len(tokenizer)), tokenizer, tolerance=0)
+    (trunk,) = view.texts(1)
+    view.read([trunk], [b"ab"])
+    before = trunk.events()
+    branch = trunk.fork()
+    view.read([branch], [b"cab"])
+    np.testing.assert_array_equal(trunk.events(), before)
+    view.read([trunk], [b"aa"])
+    for covers, text in ((branch, b"abcab"), (trunk, b"abaa")):
+        (again,) = view.texts(1)
+        view.read([again], [text])
+        np.testing.assert_allclose(np.exp(covers.events()), np.exp(again.events()), atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [small.plain, small.fallback])
+def test_markers_begin_a_new_text(make):
+    """What stands before a marker is whole tokens; the sum goes over all ways to spell it."""
+    tokenizer = make()
+    model = tiny_llama(len(tokenizer))
+    view = ByteView(model, tokenizer, tolerance=0)
+    exact = enumeration(make, model, tokenizer)
+    marker = 256 + exact.special.index(tokenizer.eos_token_id)
+    (covers,) = view.texts(1)
+    (reading,) = view.read([covers], [[*b"ab", marker, *b"a"]])
+    assert np.exp(reading.log_probabilities[:3].sum()) == pytest.approx(exact.ends(b"ab")[tokenizer.eos_token_id])
+    total = 0.0
+    for ids, spelt, chance in list(exact.strings(b"ab")):
+        if exact.text(spelt) == b"ab":
+            opening = (tokenizer.bos_token_id, *ids, tokenizer.eos_token_id)
+            after = Enumeration(model, tokenizer, opening, make in SPACED)
+            total += chance * exact.row(ids)[tokenizer.eos_token_id] * after.probability(b"a")
+    assert np.exp(reading.log_probabilities.sum()) == pytest.approx(total, rel=1e-12)
+
+
+def test_a_text_may_name_its_first_marker_itself():
+    tokenizer = small.plain()
+    model = tiny_llama(len(tokenizer))
+    view = ByteView(model, tokenizer, tolerance=0)
+    first, second = view.texts(2)
+    marker = 256 + sorted(read_special(tokenizer)).index(tokenizer.bos_token_id)
+    named, opened = view.read([first, second], [[marker, *b"abc"], list(b"abc")])
+    np.testing.assert_allclose(named.log_probabilities, [0, *opened.log_probabilities], atol=1e-12)
+
+
+def read_special(tokenizer):
+    return view_of(tokenizer).special
+
+
+def view_of(tokenizer):
+    from hf_tokext.vocabulary.pieces import read_vocabulary
+
+    return read_vocabulary(tokenizer)
+
+
+def test_dropping_is_reported_and_bounded():
+    tokenizer = small.plain()
+    model = tiny_llama(len(tokenizer))
+    text = b"abcabcaabcab"
+    exact = enumeration(small.plain, model, tokenizer).probability(text)
+    view = ByteView(model, tokenizer, tolerance=0.05)
+    (reading,) = view.read(view.texts(1), [text])
+    assert reading.dropped.sum() > 0
+    assert np.exp(reading.log_probabilities.sum()) == pytest.approx(exact, rel=reading.dropped.sum() * 2)
+
+
+def test_a_dropped_path_is_taken_up_again_where_no_other_is_left():
+    """With half of all probability dropped, some bytes are left without a path."""
+    tokenizer = small.plain()
+    model = tiny_llama(len(tokenizer), seed=3)
+    view = ByteView(model, tokenizer, tolerance=0.9)
+    for text in (b"abcabcaabcab", b"cccccc", b"bbbabababab"):
+        (whole,) = view.read(view.texts(1), [text])
+        assert np.isfinite(whole.log_probabilities).all()
+        (covers,) = view.texts(1)
+        steps = [view.read([covers], [[byte]])[0].log_probabilities[0] for byte in text]
+        assert np.isfinite(steps).all()
