@@ -42,12 +42,14 @@ class ByteTrie:
 
     Attributes:
         order: [n] int64, the ids sorted by bytes, then by id.
+        rank: place of each id in the order.
         root: the place of all tokens.
     """
 
     def __init__(self, pieces: Mapping[int, bytes]) -> None:
         ids = sorted(pieces, key=lambda index: (pieces[index], index))
         self.order = np.array(ids, dtype=np.int64)
+        self.rank = {index: rank for rank, index in enumerate(ids)}
         lengths = np.array([len(pieces[index]) for index in ids], dtype=np.int64)
         self._ends = np.cumsum(lengths)
         self._begins = self._ends - lengths

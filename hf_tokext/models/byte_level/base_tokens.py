@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from tokenizers import Tokenizer
 from hf_tokext.errors import VocabularyError
 from hf_tokext.vocabulary.opening import opening
 from hf_tokext.vocabulary.pieces import Vocabulary, read_vocabulary
+from hf_tokext.vocabulary.roles import roles
 from hf_tokext.vocabulary.trie import ByteTrie
 
 
@@ -22,7 +24,9 @@ class BaseTokens:
     Attributes:
         vocabulary: pieces of all ids.
         trie: the ids that have bytes, sorted by them.
-        marker_ids: ids of the special tokens, ascending: the markers, which stand for no bytes.
+        marker_ids: ids of the markers, ascending, which stand for no bytes: special tokens, and those that a prompt for
+            filling in the middle is made of.
+        marker_texts: their texts.
         opening_ids: ids before a text that does not begin with a marker itself.
         space_opens: whether a space that is no part of the text stands before it.
         space_after_special: whether one stands before what follows a marker.
@@ -33,12 +37,13 @@ class BaseTokens:
 
     def __init__(self, tokenizer: Any) -> None:
         self.vocabulary: Vocabulary = read_vocabulary(tokenizer)
-        special = self.vocabulary.special
-        pieces = {i: self.vocabulary.piece(i) for i in self.vocabulary.ids if i not in special}
+        markers = _markers(self.vocabulary)
+        pieces = {i: self.vocabulary.piece(i) for i in self.vocabulary.ids if i not in markers}
         self.trie = ByteTrie({index: piece for index, piece in pieces.items() if piece})
         if not len(self.trie.order):
             raise VocabularyError("no token of this tokenizer stands for bytes; it has special tokens only")
-        self.marker_ids = np.array(sorted(special), dtype=np.int64)
+        self.marker_ids = np.array(sorted(markers), dtype=np.int64)
+        self.marker_texts = [markers[index] for index in sorted(markers)]
         self.opening_ids = _opening_ids(tokenizer)
         self.space_opens, self.space_after_special = opening(self.vocabulary)
         spec = dict(self.vocabulary.spec, post_processor=None, truncation=None, padding=None)
@@ -59,11 +64,32 @@ class BaseTokens:
         text = b" " * shift + text
         for index in self._core.encode(whole, add_special_tokens=False).ids:
             piece = bytes_of[index]
-            if index in self.vocabulary.special or not piece or not text.startswith(piece, done):
+            if index not in self.trie.rank or not piece or not text.startswith(piece, done):
                 break
             done += len(piece)
             found.append((index, done - shift))
         return found
+
+    def bytes_of(self, ids: Sequence[int]) -> bytes:
+        """Bytes of ids up to the first marker.
+
+        Args:
+            ids: ids of the base.
+
+        Returns:
+            Their bytes.
+        """
+        ordinary = takewhile(self.trie.rank.__contains__, ids)
+        return b"".join(self.vocabulary.piece(index) for index in ordinary)
+
+
+def _markers(vocabulary: Vocabulary) -> dict[int, str]:
+    """Texts of the markers by id."""
+    found = dict(vocabulary.special)
+    for role, ids in roles(vocabulary).items():
+        if role.startswith("fim_") or role in ("repository", "file"):
+            found |= {index: vocabulary.piece(index).decode() for index in ids if index in vocabulary.added}
+    return found
 
 
 def _cut(text: bytes) -> bool:

@@ -27,6 +27,9 @@ class ByteCache(Cache):
 
         Args:
             layer_idx: taken for compatibility.
+
+        Returns:
+            Their number.
         """
         return self.length
 
@@ -35,6 +38,9 @@ class ByteCache(Cache):
 
         Args:
             layer_idx: taken for compatibility.
+
+        Returns:
+            -1.
         """
         return -1
 

@@ -26,6 +26,8 @@ class ByteView:
 
     Attributes:
         base: the base's tokens.
+        measure: as given.
+        tolerance: as given.
 
     Raises:
         VocabularyError: the bytes of the ids cannot be read, or the model has fewer rows than ids.
@@ -46,6 +48,7 @@ class ByteView:
             )
         self.base = BaseTokens(tokenizer)
         self.tolerance = tolerance
+        self.measure = measure
         self._measure = _measure(measure, self.base)
         rows = model.config.get_text_config().vocab_size
         used = max(self.base.vocabulary.ids)

@@ -39,9 +39,9 @@ def byteify(
             f"{type(model).__name__} is no causal LM; bytes are read off AutoModelForCausalLM's"
         )
     byte_tokenizer = _byte_tokenizer(tokenizer)
-    markers = [byte_tokenizer.convert_ids_to_tokens(index) for index in range(256, len(byte_tokenizer))]
+    markers: Any = byte_tokenizer.convert_ids_to_tokens(list(range(256, len(byte_tokenizer))))
     config = ByteLevelConfig(
-        base_config=model.config, markers=markers, measure=measure, tolerance=tolerance,
+        base_config=model.config, markers=markers, measure=measure, tolerance=tolerance,  # type: ignore[arg-type]
         pad_token_id=byte_tokenizer.pad_token_id, bos_token_id=byte_tokenizer.bos_token_id,
         eos_token_id=_ends(model, tokenizer, byte_tokenizer), dtype=model.dtype,
     )  # fmt: skip
@@ -52,14 +52,15 @@ def byteify(
     ends = {name: getattr(config, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
     found.generation_config = GenerationConfig(**ends)  # what shapes the base's sampling is meant for tokens
     found.set_base_tokenizer(tokenizer)
-    found.view  # noqa: B018: errors of the tokenizer are raised here, not at the first text
+    found.view.texts(0)  # errors of the tokenizer are raised here, not at the first text
     return found, byte_tokenizer
 
 
 def _byte_tokenizer(tokenizer: Any) -> ByteTokenizer:
     """The tokenizer of bytes whose markers are the base's special tokens."""
-    special = read_vocabulary(tokenizer).special
-    opening = special.get(BaseTokens(tokenizer).opening_ids[-1])
+    base = BaseTokens(tokenizer)
+    special = dict(zip(base.marker_ids.tolist(), base.marker_texts, strict=True))
+    opening = special.get(base.opening_ids[-1])
     found = ByteTokenizer(
         pad_token=tokenizer.pad_token or PAD,
         bos_token=tokenizer.bos_token or opening,
@@ -69,7 +70,7 @@ def _byte_tokenizer(tokenizer: Any) -> ByteTokenizer:
         chat_template=tokenizer.chat_template,
     )
     known = set(found.get_added_vocab())
-    rest = [text for _, text in sorted(special.items()) if text not in known]
+    rest = [text for text in base.marker_texts if text not in known]
     found.add_tokens([AddedToken(text, special=True, normalized=False) for text in rest], special_tokens=True)
     return found
 
@@ -87,4 +88,5 @@ def _ends(model: PreTrainedModel, tokenizer: Any, byte_tokenizer: ByteTokenizer)
             "neither the tokenizer nor the model names an end of sequence, so no text would ever end; set "
             "tokenizer.eos_token to one of its special tokens"
         )
-    return [byte_tokenizer.convert_tokens_to_ids(text) for text in texts]
+    found: Any = byte_tokenizer.convert_tokens_to_ids(texts)
+    return list(found)

@@ -33,7 +33,7 @@ class Context:
     def __init__(self, parent: "Context | None", token: int) -> None:
         self.parent = parent
         self.token = token
-        self.depth = 0 if parent is None else parent.depth + 1
+        self.depth: int = 0 if parent is None else parent.depth + 1
         self.slot = -1
 
     def ids(self) -> list[int]:
@@ -197,7 +197,8 @@ class TokenForest(TokenRunner):
         if held < 64 or 2 * len(live) > held:
             return
         index = torch.tensor(live, dtype=torch.long)
-        for layer in self._cache.layers:
+        layers: list[Any] = self._cache.layers
+        for layer in layers:
             kept = index.to(layer.keys.device)
             layer.keys, layer.values = layer.keys.index_select(-2, kept), layer.values.index_select(-2, kept)
         count = len(live)

@@ -38,7 +38,7 @@ class Reading:
     events: np.ndarray | None = None
 
 
-Work = Generator[list[Head], None, Reading]
+Work = Generator[list[Head], None, Reading]  # yields heads that are to be run
 
 
 @dataclass
@@ -51,6 +51,8 @@ class Covers:
         tolerance: a head is dropped if its share of the probability of the text so far is not above this.
         heads: those that the text may go on from.
         passed: those that were dropped, newest last.
+        deferred: those that are to be run with the next pass of the model.
+        ahead: heads that were run before the text has reached them, by their context before the last token, and this.
         text: bytes since the last marker.
         kept: log probability of `heads`.
         opened: whether something stands before the text yet.
@@ -61,6 +63,8 @@ class Covers:
     tolerance: float
     heads: list[Head] = field(default_factory=list)
     passed: list[Head] = field(default_factory=list)
+    deferred: list[Head] = field(default_factory=list)
+    ahead: dict[tuple[Context, int], Head] = field(default_factory=dict)
     text: bytes = b""
     kept: float = 0.0
     opened: bool = False
@@ -69,7 +73,7 @@ class Covers:
         """Give a copy that is read on by itself."""
         return replace(self, heads=list(self.heads), passed=list(self.passed))
 
-    def read(self, events: Sequence[int], every: bool = False) -> Work:
+    def read(self, events: Sequence[int], every: bool = False) -> Generator[list[Head], None, Reading]:
         """Read events. A generator: the caller runs the heads that it yields, and gives each to `take`.
 
         Args:
@@ -145,7 +149,7 @@ class Covers:
         """Begin a text after given tokens, of which some are dropped; says what was."""
         total = log_sum(root.weight for root in roots)
         bar = total + self.log_tolerance
-        self.text, self.passed, self.opened = b"", [], True
+        self.text, self.passed, self.deferred, self.ahead, self.opened = b"", [], [], {}, True
         self.heads = [root for root in roots if root.weight > bar] or sorted(roots, key=lambda root: root.weight)[-1:]
         if self.heads:
             yield self.heads
@@ -204,6 +208,7 @@ class Covers:
         passage = Passage(self, data, every)
         yield from passage.run()
         self.heads, self.passed = passage.heads, passage.passed[-REMEMBERED:]
+        self.deferred, self.ahead = passage.deferred, passage.ahead
         self.text, self.kept = passage.text, passage.kept[-1]
         reading = Reading(passage.log_probabilities(), passage.dropped())
         if every:

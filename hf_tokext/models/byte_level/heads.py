@@ -113,6 +113,26 @@ class Head:
             chances[values == self.without] = 0
         return Next(position, values, chances, self.markers if at_end and not self.opening else None)
 
+    def choices(self, trie: ByteTrie, marker_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens that may come next and go past the text, `place` standing at its end.
+
+        Args:
+            trie: the tokens.
+            marker_ids: ids of the markers.
+
+        Returns:
+            Their ids, and their probabilities after the head; those that end with the text have heads of their own.
+        """
+        assert self.place is not None and self.row is not None and self.markers is not None
+        past = slice(self.place.longer, self.place.stop)
+        ids, chances = trie.order[past], self.row[past]
+        if self.place.depth:
+            return ids, chances
+        if self.without is not None and (others := trie.step(self.place, self.without)):
+            kept = np.delete(np.arange(len(ids)), slice(others.start, others.stop))
+            ids, chances = ids[kept], chances[kept]
+        return np.append(ids, marker_ids), np.append(chances, self.markers)
+
 
 def ending(head: Head, place: Place, trie: ByteTrie) -> tuple[np.ndarray, np.ndarray]:
     """Tokens that are just the bytes of a place.
@@ -134,6 +154,9 @@ def log_sum(values: Iterable[float]) -> float:
 
     Args:
         values: natural logs.
+
+    Returns:
+        The natural log; minus infinity for no values.
     """
     found = list(values)
     top = max(found, default=NOTHING)

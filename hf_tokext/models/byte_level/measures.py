@@ -27,11 +27,14 @@ class AllStrings:
         return None
 
     def advance(self, state: Any, index: int) -> Any:
-        """State after one more id; None where the measure gives such a string no probability.
+        """State after one more id.
 
         Args:
             state: the state before it.
             index: the id.
+
+        Returns:
+            The state after it.
         """
         return None
 
@@ -41,6 +44,9 @@ class AllStrings:
         Args:
             state: what was read.
             index: the id.
+
+        Returns:
+            Whether it may.
         """
         return True
 
@@ -82,6 +88,9 @@ class Canonical:
         Args:
             state: the state before it.
             index: an id that `keeps`.
+
+        Returns:
+            The state after it.
         """
         return self._viability.advance(state, index)
 
@@ -91,6 +100,9 @@ class Canonical:
         Args:
             state: what was read.
             index: the id.
+
+        Returns:
+            Whether it may.
         """
         return bool(self._viability.allowed(state)[index])
 

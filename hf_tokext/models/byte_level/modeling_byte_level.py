@@ -1,5 +1,6 @@
 """A causal LM over tokens as a causal LM over bytes."""
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -216,7 +217,7 @@ class ByteLevelForCausalLM(InstalledCode, PreTrainedModel, GenerationMixin):
 
     def _events(self, ids: np.ndarray) -> list[int]:
         """Events of the view for ids of this model; generate fills ended rows with padding, which is none."""
-        if len(ids) and not (0 <= ids.min() and ids.max() < self.config.vocab_size):
+        if len(ids) and not (ids.min() >= 0 and ids.max() < self.config.vocab_size):
             wrong = next(int(index) for index in ids if not 0 <= index < self.config.vocab_size)
             raise TextError(f"id {wrong} is neither a byte (0 to 255) nor a marker (to {self.config.vocab_size - 1})")
         events = np.where(ids < BYTES, ids, self._marker_events[np.maximum(ids - BYTES, 0)])
@@ -230,16 +231,27 @@ class ByteLevelForCausalLM(InstalledCode, PreTrainedModel, GenerationMixin):
     @property
     def _marker_events(self) -> np.ndarray:
         """Event of each marker, or -1 where the base has no token for it; [markers], and one more for none."""
-        special = self.view.base.vocabulary.special
-        event = {special[int(index)]: BYTES + at for at, index in enumerate(self.view.base.marker_ids)}
+        event = {text: BYTES + at for at, text in enumerate(self.view.base.marker_texts)}
         return np.array([*(event.get(text, -1) for text in self.config.markers or ()), -1])
+
+    def ids_of(self, events: Sequence[int]) -> list[int]:
+        """Ids of this model for events of its view.
+
+        Args:
+            events: bytes, and from 256 on the base's markers in the order of their ids.
+
+        Returns:
+            The ids.
+        """
+        ids = {event: BYTES + at for at, event in enumerate(self._marker_events.tolist())}
+        return [event if event < BYTES else ids[event] for event in events]
 
     def _columns(self, events: np.ndarray) -> np.ndarray:
         """Log probabilities of this model's ids, [n, 256 + markers], for those of the view's events."""
         lacking = np.full((len(events), 1), -np.inf)
         return np.concatenate([events, lacking], axis=1)[:, [*range(BYTES), *self._marker_events[:-1]]]
 
-    def _prepare_cache_for_generation(
+    def _prepare_cache_for_generation(  # type: ignore[override]
         self, generation_config: Any, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
     ) -> None:
         if generation_config.cache_implementation is not None:

@@ -2,22 +2,29 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hf_tokext.models.byte_level.contexts import Context
-from hf_tokext.models.byte_level.heads import NOTHING, Head, Next, Step, log_sum
+from hf_tokext.models.byte_level.heads import NOTHING, Head, Next, Step, ending, log_sum
 
 if TYPE_CHECKING:
     from hf_tokext.models.byte_level.covers import Covers
 
 REVIVED = 8  # dropped heads that are run at once where no other head is left
 GUESSED = 8  # bytes from which on the tokenizer's own spelling is run first
+GUESSED_AFTER = 16  # tokens of it that are run behind a head of another spelling
+LIKELY = 0.1  # tokens that a text reaches with this probability are run ahead, whenever something is run
+DEFERRED = (
+    10  # times the tolerance, and at most `MOST_DEFERRED`: heads of a smaller share together wait for the next pass
+)
+MOST_DEFERRED = 0.05
 NUMBERS_AT_ONCE = 1 << 25  # of the rows that are held at a time
 
+Key = tuple[Context, int]  # a context, and the token after it
 Runs = Generator[list[Head], None, list["_Trace"]]
 
 
@@ -34,7 +41,10 @@ class Passage:
     """The bytes that a text goes on with.
 
     Heads are run in waves: all that are wanted at the time, wherever in the passage they stand, in one pass. At the
-    start of a text the first wave is the tokenizer's own spelling of it, which holds most of the probability.
+    start of a text the first wave is the tokenizer's own spelling of it, which holds most of the probability; and behind
+    each head of another spelling that meets it again, some tokens of it are run at once. A pass that is made anyway also
+    runs the tokens that the text is likely to end with next. Heads at the end that have little of the probability wait
+    for the next pass, so that most bytes need none.
 
     Args:
         covers: the text so far; it is not changed.
@@ -46,6 +56,8 @@ class Passage:
         kept: [n + 1] log probability of the heads that are not dropped, before the bytes and after each.
         heads: heads that the text may go on from.
         passed: heads that were dropped.
+        deferred: heads that are to be run with the next pass.
+        ahead: heads that were run before the text has reached them, by their context before the last token, and this.
         next: by the number of bytes before, weights of heads and what comes next after each.
     """
 
@@ -57,8 +69,13 @@ class Passage:
         self.heads: list[Head] = []
         self.passed = list(covers.passed)
         self.next: dict[int, list[tuple[float, Next]]] = defaultdict(list)
-        self._waiting: list[Head] = []
-        self._guessed: dict[tuple[Context, int], _Trace] = {}
+        self.ahead = dict(covers.ahead)
+        self.deferred: list[Head] = []
+        self._waiting = list(covers.deferred)
+        self._deferred_before = {id(head) for head in covers.deferred} if len(data) == 1 else set()
+        self._guessed: dict[Key, _Trace] = {}
+        self._spelling: list[tuple[int, int]] = []  # the tokenizer's own: ids, and where each ends
+        self._tokens_before: dict[int, int] = {}  # how many of them spell the text up to a place
 
     def run(self) -> Generator[list[Head], None, None]:
         """Find all heads.
@@ -68,15 +85,19 @@ class Passage:
         """
         traces = [self._follow(replace(head), self._start) for head in self._covers.heads]
         if self._start == 0 and len(self.text) >= GUESSED and traces:
-            yield from self._guess(self._covers.heads[0])
+            self._spelling = self._covers.base.spell(self.text)
+            self._tokens_before = {0: 0} | {end: count for count, (_, end) in enumerate(self._spelling, 1)}
+            root = traces[0].head
+            yield from self._run([], self._spell_on(root.context, root.state, 0, len(self._spelling)))
         while traces:
             while traces:
                 traces += self._spread(traces.pop())
             chosen = self._choose()
-            traces = yield from self._run(chosen)
+            traces = (yield from self._run(chosen, self._guesses(chosen))) if chosen else []
             for trace in traces:
                 self._add(trace.head.end, trace.head.weight)
         self.passed += self._waiting
+        self.ahead = {key: head for key, head in self.ahead.items() if self._reachable(*key)}
 
     def log_probabilities(self) -> np.ndarray:
         """Log probability of each byte given what stands before it, [n]."""
@@ -99,19 +120,27 @@ class Passage:
             waiting[max(head.end - self._start, 0)].append(head.weight)
         return [log_sum([kept, *waiting[at]]) for at, kept in enumerate(self.kept)]
 
-    def _run(self, heads: Sequence[Head]) -> Runs:
-        """Have heads run, and follow each through the text."""
+    def _run(self, heads: list[Head], guesses: list[Head]) -> Runs:
+        """Have heads run and follow each through the text; guesses are kept until the text is known to reach them."""
+        queue = heads + guesses
         size = max(NUMBERS_AT_ONCE // len(self._trie.order), 1)
         traces = []
-        for start in range(0, len(heads), size):
-            part = list(heads[start : start + size])
+        for start in range(0, len(queue), size):
+            part = queue[start : start + size]
             yield part
             traces += [self._follow(head, head.end) for head in part]
-        return traces
+        for trace in traces[len(heads) :]:
+            context = trace.head.context
+            assert context.parent is not None
+            if trace.head.end > len(self.text):
+                self.ahead[context.parent, context.token] = trace.head
+            else:
+                self._guessed[context.parent, context.token] = trace
+        return traces[: len(heads)]
 
     def _follow(self, head: Head, at: int) -> _Trace:
         steps, found, trie = [], [], self._trie
-        if self._every:
+        if self._every and at <= len(self.text):
             found.append(head.next(at, trie))
         for step in head.follow(self.text, at, trie):
             steps.append(step)
@@ -121,20 +150,56 @@ class Passage:
             head.row = head.markers = None
         return _Trace(head, steps, found)
 
-    def _guess(self, root: Head) -> Generator[list[Head], None, None]:
-        """Run the tokenizer's own spelling, before its probability is known."""
-        heads, context, state, measure = [], root.context, root.state, self._covers.measure
-        for index, end in self._covers.base.spell(self.text):
+    def _guesses(self, chosen: list[Head]) -> list[Head]:
+        """What to run along with heads: how they will go on in the text, or the text after them."""
+        if all(head.end == len(self.text) for head in chosen):
+            return [guess for head in self.heads for guess in self._likely(head)]
+        advance = self._covers.measure.advance
+        return [
+            guess
+            for head in chosen
+            for guess in self._spell_on(head.context, advance(head.state, head.context.token), head.end, GUESSED_AFTER)
+        ]
+
+    def _spell_on(self, context: Context, state: Any, end: int, count: int) -> list[Head]:
+        """Heads of the tokenizer's own spelling after a context that ends where one of its tokens does."""
+        heads, measure, before = [], self._covers.measure, self._tokens_before.get(end)
+        for index, stop in self._spelling[before : before + count] if before is not None else ():
             if not measure.keeps(state, index):
                 break
             context = Context(context, index)
-            heads.append(Head(context, NOTHING, end, state))
+            heads.append(Head(context, NOTHING, stop, state))
             state = measure.advance(state, index)
-        traces = yield from self._run(heads)
-        for trace in traces:
-            parent = trace.head.context.parent
-            assert parent is not None
-            self._guessed[parent, trace.head.context.token] = trace
+        return heads
+
+    def _likely(self, head: Head) -> list[Head]:
+        """Tokens after a live head that the text will probably come to, and not leave out."""
+        share = math.exp(head.weight - self.kept[-1]) if self.kept[-1] > NOTHING else 0.0
+        assert head.place is not None and head.row is not None
+        found, places = [], [head.place] if share > LIKELY else []
+        while places:
+            before = places.pop()
+            for byte in self._trie.branches(before).bytes.tolist():
+                place = self._trie.step(before, byte)
+                assert place is not None
+                reached = float(head.row[place.start : place.stop].sum(dtype=np.float64))
+                if share * reached <= LIKELY:
+                    continue
+                places.append(place)
+                ids, chances = ending(head, place, self._trie)
+                for index in ids[chances > self._covers.tolerance * reached].tolist():
+                    if (head.context, index) not in self.ahead:
+                        end = head.end + place.depth
+                        found.append(Head(Context(head.context, index), NOTHING, end, head.state))
+        return found
+
+    def _reachable(self, context: Context, index: int) -> bool:
+        """Whether some live head may go on with a token."""
+        rank = self._trie.rank[index]
+        return any(
+            head.context is context and head.place is not None and head.place.start <= rank < head.place.stop
+            for head in self.heads
+        )
 
     def _spread(self, trace: _Trace) -> list[_Trace]:
         """Add what a head gives to each place; returns what was guessed and is reached now."""
@@ -146,11 +211,10 @@ class Passage:
                 if chance <= 0:
                     continue
                 weight = head.weight + math.log(chance)
-                found = self._guessed.pop((head.context, index), None)
+                found = self._known((head.context, index), weight, step.position)
                 if found is None:
                     self._waiting.append(Head(Context(head.context, index), weight, step.position, head.state))
                 else:
-                    found.head.weight = weight
                     self._add(step.position, weight)
                     reached.append(found)
         for each in trace.next:
@@ -158,6 +222,15 @@ class Passage:
         if head.place is not None:
             self.heads.append(head)
         return reached
+
+    def _known(self, key: Key, weight: float, end: int) -> _Trace | None:
+        """What has been run already of a context and a token after it."""
+        trace, head = self._guessed.pop(key, None), self.ahead.pop(key, None)
+        if trace is None and head is not None:
+            trace = self._follow(replace(head, end=end), end)  # other copies of the text may come to it too
+        if trace is not None:
+            trace.head.weight = weight
+        return trace
 
     def _add(self, position: int, weight: float) -> None:
         at = position - self._start
@@ -173,7 +246,11 @@ class Passage:
             end = self._start + totals.index(NOTHING)
             candidates = [head for head in (*self.passed, *self._waiting) if head.end < end]
             chosen = sorted(candidates, key=lambda head: head.weight)[-REVIVED:]
-        taken = {id(head) for head in chosen}
+        elif all(head.end == len(self.text) or id(head) in self._deferred_before for head in chosen):
+            share = math.exp(log_sum(head.weight for head in chosen) - self.kept[-1]) if NOTHING not in self.kept else 1
+            if share <= min(DEFERRED * self._covers.tolerance, MOST_DEFERRED):
+                self.deferred, chosen = chosen, []
+        taken = {id(head) for head in (*chosen, *self.deferred)}
         self._waiting = [head for head in self._waiting if id(head) not in taken]
         self.passed = [head for head in self.passed if id(head) not in taken]
         return chosen

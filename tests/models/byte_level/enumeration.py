@@ -37,7 +37,7 @@ class Enumeration:
         self.pieces = {i: vocabulary.piece(i) for i in vocabulary.ids if i not in vocabulary.special}
         self.exist = np.array([piece is not None for piece in vocabulary.pieces])
 
-    @cache  # noqa: B019: of one test
+    @cache  # noqa: B019
     def row(self, ids: Ids) -> np.ndarray:
         """Probabilities of the next id."""
         with torch.no_grad():

@@ -1,0 +1,110 @@
+"""Log probabilities of texts, byte by byte."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from hf_tokext.errors import TextError, UnsupportedModelError
+from hf_tokext.models.byte_level.byte_view import ByteView
+from hf_tokext.models.byte_level.modeling_byte_level import ByteLevelForCausalLM
+from hf_tokext.models.byte_level.utf8 import to_bytes
+
+BYTES_AT_ONCE = 8192  # of texts that are read in the same passes
+
+
+@dataclass(frozen=True)
+class ByteScore:
+    """What a model says of a text.
+
+    Attributes:
+        log_probabilities: [bytes] of each byte given those before it, natural log.
+        measure: which probability that is, "all_strings" or "canonical".
+        dropped: share of the probability that was dropped on the way, added up; 0 is exact.
+    """
+
+    log_probabilities: np.ndarray
+    measure: str
+    dropped: float
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Mean bits a byte; comparable across tokenizers."""
+        return float(-self.log_probabilities.mean() / math.log(2))
+
+
+def score_bytes(
+    model: PreTrainedModel,
+    texts: str | bytes | Sequence[str | bytes],
+    tokenizer: Any = None,
+    measure: str = "all_strings",
+    tolerance: float = 1e-3,
+) -> list[ByteScore]:
+    """Score texts byte by byte; whatever is known beforehand runs in the same passes of the model.
+
+    Args:
+        model: a `ByteLevelForCausalLM`, or any causal LM of transformers together with its tokenizer.
+        texts: texts, or bytes that need not be UTF-8; the base's opening token stands before each.
+        tokenizer: the tokenizer of a causal LM; None for a `ByteLevelForCausalLM`, whose own settings hold.
+        measure: "all_strings" or "canonical".
+        tolerance: token sequences whose share of the probability of a text is not above this are dropped; 0 drops none.
+
+    Returns:
+        One score a text, in order.
+
+    Raises:
+        TextError: a text is empty, or longer than the model's context.
+        UnsupportedModelError: the tokenizer is missing, or the measure is not possible for it.
+        VocabularyError: the bytes of the tokenizer's ids cannot be read.
+    """
+    view = view_of(model, tokenizer, measure, tolerance)
+    given = [texts] if isinstance(texts, str | bytes) else texts
+    data = [to_bytes(text) if isinstance(text, str) else bytes(text) for text in given]
+    if b"" in data:
+        raise TextError(f"text {data.index(b'')} is empty and has no bytes to score; leave it out")
+    scores: list[ByteScore] = []
+    for group in _groups(data):
+        covers = view.texts(len(group))
+        for reading in view.read(covers, group):
+            scores.append(ByteScore(reading.log_probabilities, view.measure, float(reading.dropped.sum())))
+    return scores
+
+
+def view_of(model: PreTrainedModel, tokenizer: Any, measure: str, tolerance: float) -> ByteView:
+    """The byte view of a model.
+
+    Args:
+        model: a `ByteLevelForCausalLM`, or any causal LM of transformers.
+        tokenizer: the tokenizer of the latter.
+        measure: as for `ByteView`, for the latter.
+        tolerance: as for `ByteView`, for the latter.
+
+    Returns:
+        Its view.
+
+    Raises:
+        UnsupportedModelError: a causal LM without tokenizer.
+    """
+    if isinstance(model, ByteLevelForCausalLM):
+        return model.view
+    if tokenizer is None:
+        raise UnsupportedModelError(
+            f"{type(model).__name__} is read through its tokenizer: give tokenizer=, or byteify it first"
+        )
+    return ByteView(model.eval(), tokenizer, measure, tolerance)
+
+
+def _groups(data: list[bytes]) -> list[list[bytes]]:
+    """Texts in order, as many together as `BYTES_AT_ONCE` has room for."""
+    groups: list[list[bytes]] = []
+    room = 0
+    for text in data:
+        if not groups or len(text) > room:
+            groups.append([])
+            room = BYTES_AT_ONCE
+        groups[-1].append(text)
+        room -= len(text)
+    return groups
