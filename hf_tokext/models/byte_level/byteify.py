@@ -88,5 +88,5 @@ def _ends(model: PreTrainedModel, tokenizer: Any, byte_tokenizer: ByteTokenizer)
             "neither the tokenizer nor the model names an end of sequence, so no text would ever end; set "
             "tokenizer.eos_token to one of its special tokens"
         )
-    found: Any = byte_tokenizer.convert_tokens_to_ids(texts)
-    return list(found)
+    ids: Any = byte_tokenizer.convert_tokens_to_ids(texts)
+    return list(ids)

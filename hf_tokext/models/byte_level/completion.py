@@ -148,10 +148,10 @@ def _by_bytes(model: ByteLevelForCausalLM, texts: list[list[int]], options: dict
         padded[row, longest - len(each) :] = torch.tensor(each)
         mask[row, longest - len(each) :] = 1
     device = model.device
-    generate: Any = model.generate
-    found = generate(input_ids=padded.to(device), attention_mask=mask.to(device), **options)
-    rows = found[:, longest:].tolist()
-    return [bytes(takewhile(lambda index: index < BYTES, row)) for row in rows]
+    generating: Any = model
+    found = generating.generate(input_ids=padded.to(device), attention_mask=mask.to(device), **options)
+    rows: list[list[int]] = found[:, longest:].tolist()
+    return [bytes(takewhile(set(range(BYTES)).__contains__, row)) for row in rows]
 
 
 def _listed(texts: Text | Sequence[Text]) -> Sequence[Text]:

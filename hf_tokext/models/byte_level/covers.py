@@ -73,19 +73,21 @@ class Covers:
         """Give a copy that is read on by itself."""
         return replace(self, heads=list(self.heads), passed=list(self.passed))
 
-    def read(self, events: Sequence[int], every: bool = False) -> Generator[list[Head], None, Reading]:
-        """Read events. A generator: the caller runs the heads that it yields, and gives each to `take`.
+    def read(self, events: Sequence[int], every: bool = False) -> Work:
+        """Read events.
 
         Args:
             events: n events, bytes and from 256 on markers.
             every: also say what comes after each event.
 
-        Yields:
-            Heads to be run.
-
         Returns:
-            Probabilities of the events.
+            A generator: it yields lists of heads that the caller is to run and to give to `take`, and returns the
+            probabilities of the events.
         """
+        return self._read(events, every)
+
+    def _read(self, events: Sequence[int], every: bool) -> Work:
+        """Read events, runs of bytes and single markers."""
         parts: list[Reading] = []
         if not self.opened and not (len(events) and events[0] >= BYTES):
             yield from self._begin([Head(_chain(self.base.opening_ids), 0.0, 0, None)], self.base.space_opens)
