@@ -30,19 +30,24 @@ def complete(
     suffixes: Text | Sequence[Text] | None = None,
     mode: str = "boundary",
     arrangement: str = "prefix_suffix_middle",
+    measure: str = "canonical",
     tolerance: float = 1e-3,
     **options: Any,
 ) -> list[bytes]:
     """Go on from prompts wherever they end, inside a token or not; with suffixes, fill in what stands between.
 
     Args:
-        model: any causal LM of transformers together with its tokenizer, or a `ByteLevelForCausalLM`.
+        model: a `ByteLevelForCausalLM`, or any causal LM of transformers together with its tokenizer, which is byteified
+            at every call: that takes a second or two.
         prompts: texts, in which special tokens are read as such, or bytes; the base's opening token stands before each.
-        tokenizer: the tokenizer of a causal LM; None for a `ByteLevelForCausalLM`, whose own tolerance holds.
+        tokenizer: the tokenizer of a causal LM; None for a `ByteLevelForCausalLM`.
         suffixes: what comes after the middle, one a prompt, for models with fill-in-the-middle markers.
         mode: "boundary" decides by bytes the token that the prompt ends in, and goes on with plain tokens at the base's
             own speed; "bytes" goes on byte by byte, and `max_new_tokens` counts bytes.
         arrangement: how the model wants prefix and suffix, "prefix_suffix_middle" or "suffix_prefix_middle".
+        measure: how token sequences that spell the prompt are weighed: "canonical", those that the tokenizer gives, or
+            "all_strings", which takes several times as long. It and `tolerance` are for a causal LM; a
+            `ByteLevelForCausalLM` has its own.
         tolerance: token sequences whose share of the probability of a text is not above this are dropped.
         **options: as for `generate`. With `do_sample` the token at the boundary is drawn too, at the same temperature
             (top-k and top-p do not hold for it).
@@ -52,7 +57,8 @@ def complete(
 
     Raises:
         TextError: a prompt is empty, longer than the model's context, or has no probability under the measure.
-        UnsupportedModelError: the mode is unknown, or the model has no fill-in-the-middle markers.
+        UnsupportedModelError: the mode is unknown, the measure is not possible for the tokenizer, or the model has no
+            fill-in-the-middle markers.
     """
     if mode not in MODES:
         raise UnsupportedModelError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
@@ -61,7 +67,7 @@ def complete(
     elif tokenizer is None:
         raise UnsupportedModelError(f"{type(model).__name__} is read through its tokenizer: give tokenizer=")
     else:
-        byte_model, _ = byteify(model, tokenizer, tolerance=tolerance)
+        byte_model, _ = byteify(model, tokenizer, measure, tolerance)
     view = byte_model.view
     texts = [_events(text, view.base) for text in _listed(prompts)]
     if [] in texts and suffixes is None:

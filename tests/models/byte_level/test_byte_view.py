@@ -1,10 +1,14 @@
+from functools import cache
+
 import numpy as np
 import pytest
 
 from hf_tokext.models.byte_level.byte_view import ByteView
 from hf_tokext.models.byte_level.contexts import TokenForest, TokenRunner
+from hf_tokext.vocabulary.pieces import read_vocabulary
 from tests.models.byte_level import byte_view_tokenizers as small
 from tests.models.byte_level.enumeration import Enumeration, tiny_llama
+from tests.vocabulary.viability.oracle import beginnings, encodings
 
 TEXTS = {
     "plain": (small.plain, [b"", b"a", b"ab", b"abc", b"aabca", b"cba"]),
@@ -15,7 +19,12 @@ TEXTS = {
     "fallback": (small.fallback, [b"", b"a", b" a", b"ab", b"a b", b"\xc3\xa9a", b" "]),
 }
 CASES = [pytest.param(make, text, id=f"{name}-{text!r}") for name, (make, texts) in TEXTS.items() for text in texts]
+LONGEST = {2: 9, 3: 9, 4: 7}  # letters of the texts that are enumerated, by the size of the alphabet
 SPACED = {small.fallback}
+LETTERS = {
+    small.plain: "abc", small.regex: "a\n ", small.whole_words: "ab ", small.characters: "aé", small.added: "abc",
+    small.fallback: "abé ",
+}  # fmt: skip
 
 
 def enumeration(make, model, tokenizer, **options) -> Enumeration:
@@ -50,6 +59,57 @@ def test_byte_by_byte_equals_at_once(make, text):
     for step, events in zip(steps, reading.events if text else [], strict=True):
         np.testing.assert_allclose(np.exp(step.events[0]), np.exp(events), atol=1e-12)
     np.testing.assert_allclose(np.exp(single.events()), np.exp(whole.events()), atol=1e-12)
+
+
+@cache
+def viable(make) -> set[tuple[int, ...]]:
+    """Beginnings of the encodings of all texts over the letters."""
+    return beginnings(encodings(make().backend_tokenizer, LETTERS[make], LONGEST[len(LETTERS[make])]))
+
+
+@cache
+def whole(make) -> set[tuple[int, ...]]:
+    """The encodings."""
+    return set(encodings(make().backend_tokenizer, LETTERS[make], LONGEST[len(LETTERS[make])]).values())
+
+
+CANONICAL = [
+    pytest.param(make, text, id=f"{name}-{text!r}")
+    for name, (make, texts) in TEXTS.items()
+    for text in texts
+    if set(text.decode(errors="replace")) <= set(LETTERS[make]) and len(text) < 6
+]
+
+
+@pytest.mark.parametrize(("make", "text"), CANONICAL)
+def test_canonical_equals_enumeration(make, text):
+    """Every row of the model is kept to ids that some text's encoding goes on with."""
+    tokenizer = make()
+    model = tiny_llama(len(tokenizer))
+    special = sorted(read_vocabulary(tokenizer).special)
+    unknown = tokenizer.backend_tokenizer.model.unk_token
+
+    def allowed(ids):
+        kept = np.array([(*ids, index) in viable(make) for index in range(len(tokenizer))])
+        kept[special] = ids in whole(make)
+        if unknown is not None:
+            kept[tokenizer.convert_tokens_to_ids(unknown)] = False  # it stands for text that the tokenizer cannot spell
+        return kept
+
+    view = ByteView(model, tokenizer, "canonical", tolerance=0)
+    exact = enumeration(make, model, tokenizer, allowed=allowed)
+    (covers,) = view.texts(1)
+    (reading,) = view.read([covers], [text])
+    np.testing.assert_allclose(np.exp(reading.log_probabilities.sum()), exact.probability(text), rtol=1e-12)
+    np.testing.assert_allclose(np.exp(covers.events()), exact.events(text), atol=1e-12)
+
+
+@pytest.mark.parametrize("text", [b"\xc3\xc3", b"a\xa9"])
+def test_invalid_utf8_is_no_canonical_text(text):
+    tokenizer = small.characters()
+    view = ByteView(tiny_llama(len(tokenizer)), tokenizer, "canonical", tolerance=0)
+    (reading,) = view.read(view.texts(1), [text])
+    assert reading.log_probabilities[-1] == -np.inf
 
 
 def test_runs_packed_and_equals_plain_sequences():
@@ -120,19 +180,9 @@ def test_a_text_may_name_its_first_marker_itself():
     model = tiny_llama(len(tokenizer))
     view = ByteView(model, tokenizer, tolerance=0)
     first, second = view.texts(2)
-    marker = 256 + sorted(read_special(tokenizer)).index(tokenizer.bos_token_id)
+    marker = 256 + sorted(read_vocabulary(tokenizer).special).index(tokenizer.bos_token_id)
     named, opened = view.read([first, second], [[marker, *b"abc"], list(b"abc")])
     np.testing.assert_allclose(named.log_probabilities, [0, *opened.log_probabilities], atol=1e-12)
-
-
-def read_special(tokenizer):
-    return view_of(tokenizer).special
-
-
-def view_of(tokenizer):
-    from hf_tokext.vocabulary.pieces import read_vocabulary
-
-    return read_vocabulary(tokenizer)
 
 
 def test_dropping_is_reported_and_bounded():

@@ -1,0 +1,54 @@
+"""`tokext complete`: going on from a prompt that may end inside a token."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+
+def complete(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or Hub id of a causal LM, byteified or not.")],
+    prompt: Annotated[str, typer.Option(help="Text to go on from, wherever it ends.")],
+    suffix: Annotated[
+        str | None, typer.Option(help="Fill in what stands between the prompt and this; for models with FIM markers.")
+    ] = None,
+    mode: Annotated[
+        str, typer.Option(help="boundary (bytes to the end of the prompt's last token, then tokens) or bytes.")
+    ] = "boundary",
+    arrangement: Annotated[
+        str, typer.Option(help="With --suffix: prefix_suffix_middle or suffix_prefix_middle.")
+    ] = "prefix_suffix_middle",
+    max_new_tokens: Annotated[int, typer.Option(help="Tokens to write; in mode bytes, bytes.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 takes the most likely; else drawn at this temperature.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
+    measure: Annotated[str, typer.Option(help="canonical (spellings of the tokenizer) or all_strings.")] = "canonical",
+    tolerance: Annotated[
+        float, typer.Option(help="Token sequences with no larger share of the probability are dropped; 0: none.")
+    ] = 1e-3,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or auto (as stored).")] = "auto",
+) -> None:
+    """Print what a model writes after a prompt; a prompt that ends inside a token is gone on from as if it did not."""
+    import torch
+
+    from hf_tokext import complete as completed
+    from hf_tokext.cli.loading import load_causal_model
+    from hf_tokext.transplant.checkpoint_source import local_folder
+    from hf_tokext.transplant.tokenizer_files import load_tokenizer
+
+    folder = local_folder(model)
+    loaded, tokenizer = load_causal_model(folder, model, dtype), load_tokenizer(folder, model)
+    torch.manual_seed(seed)
+    chance = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
+    (found,) = completed(
+        loaded,
+        prompt,
+        tokenizer,
+        suffix,
+        mode,
+        arrangement,
+        measure,
+        tolerance,
+        max_new_tokens=max_new_tokens,
+        **chance,
+    )
+    sys.stdout.buffer.write(found + b"\n")

@@ -1,0 +1,168 @@
+"""Cost and agreement of the byte view of a causal LM, beside plain tokens and genlm-bytes 0.2, in one run on one core.
+
+    python scripts/bench_byteify.py --genlm-python PYTHON         # 2,000 bytes on SmolLM2-135M: an hour and a half
+    python scripts/bench_byteify.py --bytes 300 --model stories15m # a look, without the rival
+
+Two texts a model: one that the model itself wrote (what generation meets; drawn at temperature 1) and Python's
+reference. Each is read on behind a prompt of 40 bytes, byte by byte as generation does: `plain` runs the tokens of the
+text one by one with their cache. `at once` scores the text as known. Bits per byte are sums of the normalised log
+probabilities of the bytes, those of `plain` of one spelling only. Seconds are processor and wall time; passes are calls
+of the model. The floor is one pass a token. genlm-bytes runs in an environment of its own (torch 2.13.0, genlm-bytes
+0.2.0). The exit code is 1 where a figure is below its goal.
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from pydoc_data import topics
+
+import torch
+from samples import sample
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hf_tokext.models.byte_level.byte_view import ByteView
+
+WARM = 40  # bytes of the prompt
+OURS = (1e-2, 1e-3)
+RIVAL = ("5:0.05", "10:0.01", "20:0.001")
+GOALS = {"passes": 1.6, "speed": 0.45, "at once": 10.0, "genlm": 5.0, "agree": 0.01}
+
+
+class Timed:
+    """Processor and wall seconds of a block, and what it is divided by."""
+
+    def __init__(self, work: Callable[[], float]) -> None:
+        cpu, wall = time.process_time(), time.perf_counter()
+        self.result = work()
+        self.cpu, self.wall = time.process_time() - cpu, time.perf_counter() - wall
+
+
+def texts(model, tokenizer, size: int) -> dict[str, bytes]:
+    """One text by the model, one that it has not written."""
+    prose = "\n\n".join(topics.topics[key] for key in sorted(topics.topics)[1:]).encode()
+    prompt = prose[:WARM].decode()
+    ids = tokenizer(prompt, return_tensors="pt").input_ids
+    torch.manual_seed(0)
+    written = b""
+    while len(written) < WARM + size:  # it may end early
+        found = model.generate(ids, max_new_tokens=size // 3, do_sample=True, top_k=0, pad_token_id=0)
+        more = tokenizer.decode(found[0, ids.shape[1] :], skip_special_tokens=True)
+        written = (written or prompt.encode()) + more.encode()
+    return {"written by the model": written[: WARM + size], "Python's reference": prose[: WARM + size]}
+
+
+def plain(model, ids: list[int], warm: list[int]) -> float:
+    """Nats of ids, run one by one."""
+    with torch.inference_mode():
+        outputs = model(torch.tensor([warm]), use_cache=True)
+        nats = 0.0
+        for index in ids:
+            nats -= float(outputs.logits[0, -1].log_softmax(-1)[index])
+            outputs = model(torch.tensor([[index]]), past_key_values=outputs.past_key_values, use_cache=True)
+    return nats
+
+
+def stepped(view: ByteView, text: bytes) -> tuple[Timed, int, float]:
+    """Nats of a text read byte by byte behind its prompt, passes, and what was dropped."""
+    (covers,) = view.texts(1)
+    view.read([covers], [text[:WARM]])
+    before, lost = view.runner.forwards, 0.0
+
+    def work() -> float:
+        nonlocal lost
+        nats = 0.0
+        for byte in text[WARM:]:
+            (reading,) = view.read([covers], [[byte]])
+            nats -= float(reading.log_probabilities[0])
+            lost += float(reading.dropped[0])
+        return nats
+
+    return Timed(work), view.runner.forwards - before, lost
+
+
+def line(name: str, timed: Timed, passes: int, size: int, more: str = "") -> None:
+    """Print one row."""
+    bits = timed.result / size / math.log(2)
+    print(f"  {name:26} {bits:8.4f} {timed.cpu:9.1f} {timed.wall:9.1f} {passes:8,}  {more}", flush=True)
+
+
+def rival(python: str, folder: Path, text: bytes) -> list[dict[str, float]]:
+    """Figures of genlm-bytes."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "text"
+        file.write_bytes(text)
+        command = [python, str(Path(__file__).with_name("genlm_scores.py")), str(folder), str(file), str(WARM), *RIVAL]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [json.loads(found) for found in done.stdout.splitlines() if found.startswith("{")]
+
+
+def main() -> None:
+    """Measure every model on every text."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", action="append", help="a sample's name; default smollm2-135m")
+    parser.add_argument("--bytes", type=int, default=2_000)
+    parser.add_argument("--genlm-python", help="Python of an environment with genlm-bytes 0.2.0")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    missed = []
+    for name in options.model or ["smollm2-135m"]:
+        folder = sample(name)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        for kind, text in texts(model, tokenizer, options.bytes).items():
+            missed += measured(name, folder, model, tokenizer, kind, text, options.genlm_python)
+    if missed:
+        raise SystemExit("below their goals: " + "; ".join(missed))
+
+
+def measured(name: str, folder: Path, model, tokenizer, kind: str, text: bytes, python: str | None) -> list[str]:
+    """Print the rows of one text; returns the goals that are missed."""
+    size, missed = len(text) - WARM, []
+    print(f"\n{name}, {size:,} bytes of {kind}")
+    print(f"  {'':26} {'bits/byte':>8} {'cpu s':>9} {'wall s':>9} {'passes':>8}")
+    view = ByteView(model, tokenizer)
+    warm = [*view.base.opening_ids, *tokenizer(text[:WARM].decode(errors="ignore"), add_special_tokens=False).input_ids]
+    ids = tokenizer(text[WARM:].decode(errors="ignore"), add_special_tokens=False).input_ids
+    tokens = Timed(lambda: plain(model, ids, warm))
+    line("plain tokens", tokens, len(ids), size, f"{len(ids) / size:.3f} tokens a byte, the floor")
+    exact = None
+    for tolerance in OURS:
+        view = ByteView(model, tokenizer, tolerance=tolerance, runner=type(view.runner)(model))
+        found, passes, lost = stepped(view, text)
+        ratios = {"passes": passes / len(ids), "speed": tokens.cpu / found.cpu}
+        told = f"{ratios['passes']:.2f} x the passes, {ratios['speed']:.2f} of the speed, {lost:.3f} dropped"
+        line(f"byte by byte, {tolerance:g}", found, passes, size, told)
+        if tolerance == 1e-3:
+            exact = found
+            missed += [f"{name}, {kind}: passes"] * (ratios["passes"] > GOALS["passes"])
+            missed += [f"{name}, {kind}: speed"] * (ratios["speed"] < GOALS["speed"])
+    assert exact is not None
+    for measure in ("all_strings", "canonical"):
+        whole = ByteView(model, tokenizer, measure, tolerance=1e-3, runner=type(view.runner)(model))
+        at_once = Timed(
+            lambda whole=whole: -float(whole.read(whole.texts(1), [text])[0].log_probabilities[WARM:].sum())
+        )
+        ratio = exact.cpu / at_once.cpu
+        line(f"at once, {measure}", at_once, whole.runner.forwards, size, f"{ratio:.1f} x as fast as byte by byte")
+        missed += [f"{name}, {kind}: at once, {measure}"] * (ratio < GOALS["at once"])
+    for other in rival(python, folder, text) if python else []:
+        ratio = other["cpu"] / exact.cpu
+        gap = other["bits"] - exact.result / size / math.log(2)
+        print(
+            f"  genlm-bytes {other['setting']:14} {other['bits']:8.4f} {other['cpu']:9.1f} {other['wall']:9.1f} "
+            f"{other['passes']:8,}  {ratio:.1f} x our seconds at 0.001, {gap:+.4f} bits",
+            flush=True,
+        )
+        missed += [f"{name}, {kind}: genlm {other['setting']}"] * (
+            abs(gap) <= GOALS["agree"] and ratio < GOALS["genlm"]
+        )
+    return missed
+
+
+if __name__ == "__main__":
+    main()
