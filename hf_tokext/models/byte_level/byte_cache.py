@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers import Cache
 
+from hf_tokext.errors import UnsupportedModelError
 from hf_tokext.models.byte_level.covers import Covers
 
 
@@ -77,8 +78,16 @@ class ByteCache(Cache):
         self.texts, self.length = [], 0
 
     def crop(self, *args: Any, **kwargs: Any) -> None:
-        """Refuse: what a byte has narrowed down is not widened again."""
-        raise NotImplementedError("a ByteCache is not cropped; begin with a new one, or fork it before")
+        """Refuse: what a byte has narrowed down is not widened again.
+
+        Args:
+            *args: as upstream.
+            **kwargs: as upstream.
+
+        Raises:
+            UnsupportedModelError: always.
+        """
+        raise UnsupportedModelError("a ByteCache is not cropped: begin with a new one and the text up to there")
 
     @property
     def is_compileable(self) -> bool:

@@ -168,12 +168,11 @@ class TokenForest(TokenRunner):
 
     def _masks(self, sees: np.ndarray, old: int, stop: int) -> Any:
         whole = self._mask(sees)
-        if not (self._window and self._kinds - {"full_attention"}):
+        if not self._window or self._kinds == {"full_attention"}:
             return whole
         near = self._depths[None, :stop] > self._depths[old:stop, None] - self._window
-        sliding = self._mask(sees & near)
-        kinds = {"full_attention": whole, "sliding_attention": sliding}
-        return {kind: kinds[kind] for kind in self._kinds} if len(self._kinds) > 1 else sliding
+        kinds = {"full_attention": whole, "sliding_attention": self._mask(sees & near)}
+        return {kind: kinds[kind] for kind in self._kinds} if self._kinds else kinds["sliding_attention"]
 
     def _mask(self, sees: np.ndarray) -> torch.Tensor:
         """Additive mask, [1, 1, queries, slots]."""
