@@ -42,10 +42,7 @@ class ByteView:
         tolerance: float = 1e-3,
         runner: TokenRunner | None = None,
     ) -> None:
-        if not 0 <= tolerance < 1:
-            raise UnsupportedModelError(
-                f"tolerance is a share of the probability, at least 0 and below 1; not {tolerance}"
-            )
+        check_settings(measure, tolerance)
         self.base = BaseTokens(tokenizer)
         self.tolerance = tolerance
         self.measure = measure
@@ -103,9 +100,23 @@ class ByteView:
         return [found[i] for i in range(len(texts))]
 
 
+def check_settings(measure: str, tolerance: float) -> None:
+    """Refuse what is no measure or no share.
+
+    Args:
+        measure: "all_strings" or "canonical".
+        tolerance: a share of the probability.
+
+    Raises:
+        UnsupportedModelError: the measure is unknown, or the tolerance not at least 0 and below 1.
+    """
+    if measure not in MEASURES:
+        raise UnsupportedModelError(f"measure must be one of {', '.join(MEASURES)}, not {measure!r}")
+    if not 0 <= tolerance < 1:
+        raise UnsupportedModelError(f"tolerance is a share of the probability, at least 0 and below 1; not {tolerance}")
+
+
 def _measure(name: str, base: BaseTokens) -> Measure:
-    if name not in MEASURES:
-        raise UnsupportedModelError(f"measure must be one of {', '.join(MEASURES)}, not {name!r}")
     if name == "all_strings":
         return AllStrings(base.vocabulary)
     from hf_tokext.vocabulary.viability.families import viability_of

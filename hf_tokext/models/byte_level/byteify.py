@@ -9,6 +9,7 @@ from transformers import GenerationConfig, PreTrainedModel
 from hf_tokext.errors import UnsupportedModelError, VocabularyError
 from hf_tokext.models.blocks.markers import PAD
 from hf_tokext.models.byte_level.base_tokens import BaseTokens
+from hf_tokext.models.byte_level.byte_view import check_settings
 from hf_tokext.models.byte_level.configuration_byte_level import ByteLevelConfig
 from hf_tokext.models.byte_level.modeling_byte_level import ByteLevelForCausalLM
 from hf_tokext.models.byte_level.tokenization_byte_level import ByteTokenizer
@@ -38,6 +39,7 @@ def byteify(
         raise UnsupportedModelError(
             f"{type(model).__name__} is no causal LM; bytes are read off AutoModelForCausalLM's"
         )
+    check_settings(measure, tolerance)
     byte_tokenizer = _byte_tokenizer(tokenizer)
     markers: Any = byte_tokenizer.convert_ids_to_tokens(list(range(256, len(byte_tokenizer))))
     config = ByteLevelConfig(

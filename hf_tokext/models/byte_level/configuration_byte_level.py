@@ -45,7 +45,7 @@ class ByteLevelConfig(InstalledCode, PreTrainedConfig):
     base_config: dict[str, Any] | PreTrainedConfig | None = None
     markers: list[str] | None = None
     measure: Literal["all_strings", "canonical"] = "all_strings"
-    tolerance: float = 1e-3
+    tolerance: float | int = 1e-3
     pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
