@@ -30,8 +30,13 @@ if TYPE_CHECKING:
         VerificationError,
         VocabularyError,
     )
-    from hf_tokext.hub import push_checkpoint, write_card
+    from hf_tokext.hub import Pushed, push_checkpoint, render_card, write_card
     from hf_tokext.measure.bits_per_byte import bits_per_byte
+    from hf_tokext.models.byte_level.byteify import byteify
+    from hf_tokext.models.byte_level.completion import complete
+    from hf_tokext.models.byte_level.configuration_byte_level import ByteLevelConfig
+    from hf_tokext.models.byte_level.modeling_byte_level import ByteLevelForCausalLM
+    from hf_tokext.models.byte_level.score import ByteScore, score_bytes
     from hf_tokext.models.byte_level.tokenization_byte_level import ByteTokenizer
     from hf_tokext.models.glyph.configuration_glyph import GlyphConfig
     from hf_tokext.models.glyph.modeling_glyph import GlyphForCausalLM, GlyphModel
@@ -39,10 +44,14 @@ if TYPE_CHECKING:
     from hf_tokext.registry import keep_tokenizer, name_classes, register_family
     from hf_tokext.rows import RowProblem, Rows, init_rows, register_row_method
     from hf_tokext.training import heal_checkpoint, heal_model
-    from hf_tokext.transplant import transplant_checkpoint, transplant_tokenizer
+    from hf_tokext.transplant import Report, transplant_checkpoint, transplant_tokenizer
+    from hf_tokext.transplant.train_tokenizer import train_tokenizer
     from hf_tokext.vocabulary.digits import rewrite_digits
 
 __all__ = [
+    "ByteLevelConfig",
+    "ByteLevelForCausalLM",
+    "ByteScore",
     "ByteTokenizer",
     "CheckpointError",
     "FontError",
@@ -56,8 +65,10 @@ __all__ = [
     "HubUnavailableError",
     "MissingExtraError",
     "OutputExistsError",
+    "Pushed",
     "QuantizedCheckpointError",
     "RegistrationError",
+    "Report",
     "RepositoryClashError",
     "RowMethodError",
     "RowProblem",
@@ -69,6 +80,8 @@ __all__ = [
     "VerificationError",
     "VocabularyError",
     "bits_per_byte",
+    "byteify",
+    "complete",
     "heal_checkpoint",
     "heal_model",
     "init_rows",
@@ -77,21 +90,31 @@ __all__ = [
     "push_checkpoint",
     "register_family",
     "register_row_method",
+    "render_card",
     "rewrite_digits",
+    "score_bytes",
+    "train_tokenizer",
     "transplant_checkpoint",
     "transplant_tokenizer",
     "write_card",
 ]
 
 _ROOMS = {
+    "ByteLevelConfig": "hf_tokext.models.byte_level.configuration_byte_level",
+    "ByteLevelForCausalLM": "hf_tokext.models.byte_level.modeling_byte_level",
+    "ByteScore": "hf_tokext.models.byte_level.score",
     "ByteTokenizer": "hf_tokext.models.byte_level.tokenization_byte_level",
     "GlyphConfig": "hf_tokext.models.glyph.configuration_glyph",
     "GlyphForCausalLM": "hf_tokext.models.glyph.modeling_glyph",
     "GlyphModel": "hf_tokext.models.glyph.modeling_glyph",
     "GlyphTokenizer": "hf_tokext.models.glyph.tokenization_glyph",
+    "Pushed": "hf_tokext.hub",
+    "Report": "hf_tokext.transplant",
     "RowProblem": "hf_tokext.rows",
     "Rows": "hf_tokext.rows",
     "bits_per_byte": "hf_tokext.measure",
+    "byteify": "hf_tokext.models.byte_level.byteify",
+    "complete": "hf_tokext.models.byte_level.completion",
     "heal_checkpoint": "hf_tokext.training",
     "heal_model": "hf_tokext.training",
     "init_rows": "hf_tokext.rows",
@@ -100,7 +123,10 @@ _ROOMS = {
     "push_checkpoint": "hf_tokext.hub",
     "register_family": "hf_tokext.registry",
     "register_row_method": "hf_tokext.rows",
+    "render_card": "hf_tokext.hub",
     "rewrite_digits": "hf_tokext.vocabulary.digits",
+    "score_bytes": "hf_tokext.models.byte_level.score",
+    "train_tokenizer": "hf_tokext.transplant.train_tokenizer",
     "transplant_checkpoint": "hf_tokext.transplant",
     "transplant_tokenizer": "hf_tokext.transplant",
     "write_card": "hf_tokext.hub",

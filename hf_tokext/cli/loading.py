@@ -1,4 +1,4 @@
-"""Models and tokenizers to measure, with errors for people."""
+"""Models to measure, with errors for people."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,29 +6,9 @@ from typing import TYPE_CHECKING, Any
 from hf_tokext.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
-
-
-def load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
-    """Check a tokenizer's files and load it; code that it brings is never run.
-
-    Args:
-        folder: where it lies.
-        name: what the user named, for messages.
-
-    Returns:
-        The tokenizer.
-
-    Raises:
-        VocabularyError: transformers cannot load a tokenizer from it, or should not be given its tokenizer.json.
-        UnsafeCheckpointError: a file of it is a link out of the folder.
-    """
-    from hf_tokext.transplant import tokenizer_files
-
-    tokenizer_files.check_tokenizer_files(folder)
-    return tokenizer_files.load_tokenizer(folder, name)
 
 
 def load_causal_model(folder: Path, name: str, dtype: str) -> "PreTrainedModel":

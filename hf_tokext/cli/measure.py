@@ -25,9 +25,10 @@ def bits(
     """Bits per byte, tokens per byte and the text that fits the context; comparable across tokenizers."""
     from tqdm import tqdm
 
-    from hf_tokext.cli.loading import load_causal_model, load_tokenizer
+    from hf_tokext.cli.loading import load_causal_model
     from hf_tokext.measure import bits_per_byte, read_texts
     from hf_tokext.transplant.checkpoint_source import local_folder
+    from hf_tokext.transplant.tokenizer_files import load_tokenizer
 
     texts = read_texts(text)
     found: list[dict[str, Any]] = []
@@ -70,9 +71,9 @@ def vocabulary(
     as_json: JsonOption = False,
 ) -> None:
     """Tokens per byte, and how much of the vocabulary the texts use."""
-    from hf_tokext.cli.loading import load_tokenizer
     from hf_tokext.measure import read_texts, vocabulary_use
     from hf_tokext.transplant.checkpoint_source import local_folder
+    from hf_tokext.transplant.tokenizer_files import load_tokenizer
 
     texts = read_texts(text)
     folders = {name: local_folder(name, weights=False) for name in tokenizers}

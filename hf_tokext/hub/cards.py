@@ -14,7 +14,7 @@ from hf_tokext.errors import CheckpointError, OutputExistsError
 from hf_tokext.hub.facts import facts, last_measurement, read_bits
 from hf_tokext.hub.files import MARKED
 from hf_tokext.hub.licences import licence_of, one_line
-from hf_tokext.hub.loading import auto_class, loading_code, read_object
+from hf_tokext.hub.loading import auto_class, distributions, loading_code, read_object
 from hf_tokext.hub.templates import template_folder
 from hf_tokext.transplant.checkpoint_source import checked_file
 from hf_tokext.transplant.report import REPORT_JSON
@@ -108,7 +108,7 @@ def render_card(
     values: dict[str, Any] = {
         "title": one_line(name.rpartition("/")[2]),
         "code": code,
-        "packages": [each.replace("_", "-") for each in packages],
+        "packages": distributions(packages),
     }
     values |= {"measured": measured, "licence": licence.lines if report else [_nothing_known()], "what": _what(config)}
     values |= facts(report) if report else {}

@@ -2,7 +2,8 @@
 
 import ast
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,19 @@ def code_packages(folder: Path) -> list[str]:
     if absent := [each for each in packages if not _installed(each, folder)]:
         raise UnsafeCheckpointError(f"{path} imports packages that are not installed here: {', '.join(absent)}")
     return packages
+
+
+def distributions(packages: Sequence[str]) -> list[str]:
+    """What pip has to install for packages, which may have another name: PIL comes with pillow.
+
+    Args:
+        packages: names that are imported.
+
+    Returns:
+        Names of the distributions that have them here; where none is known to, the package's own name.
+    """
+    known = packages_distributions() if packages else {}  # it reads the metadata of everything that is installed
+    return list(dict.fromkeys(name for package in packages for name in known.get(package, [package])))
 
 
 def _named_code(config: object) -> Iterator[str]:

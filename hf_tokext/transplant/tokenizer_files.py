@@ -121,18 +121,20 @@ def with_named_tokens(folder: Path) -> Iterator[Path]:
 
 
 def load_tokenizer(folder: Path, source: str) -> PreTrainedTokenizerBase:
-    """Load a tokenizer as its users do; no remote code is run.
+    """Check a tokenizer's files and load it as its users do; no remote code is run.
 
     Args:
-        folder: its folder, whose files were checked.
+        folder: its folder.
         source: what the user named, for the message.
 
     Returns:
         What AutoTokenizer gives, or the plain class where AutoTokenizer would need code from the folder.
 
     Raises:
-        VocabularyError: transformers cannot load it.
+        UnsafeCheckpointError: as for `check_tokenizer_files`.
+        VocabularyError: as for `check_tokenizer_files`, or transformers cannot load it.
     """
+    check_tokenizer_files(folder.resolve())
     try:
         try:
             return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

@@ -265,8 +265,13 @@ def test_a_tokenizer_alone_and_classes_of_our_own(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     text = render_card(tmp_path / "bytes")
     assert (
-        "`pip install hf-tokext their-own`" in text and "\nimport hf_tokext " in text and "\nimport their_own " in text
+        "`pip install hf-tokext their_own`" in text and "\nimport hf_tokext " in text and "\nimport their_own " in text
     )
+    (tmp_path / "theirs-1.dist-info").mkdir()  # installed by pip, under another name
+    (tmp_path / "theirs-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: Theirs\nVersion: 1\n")
+    (tmp_path / "theirs-1.dist-info" / "top_level.txt").write_text("their_own\n")
+    text = render_card(tmp_path / "bytes")
+    assert "`pip install hf-tokext Theirs`" in text and "\nimport their_own " in text
     (tmp_path / "bytes" / "config.json").write_text(json.dumps({"auto_map": {"AutoConfig": "modeling_x.X"}}))
     assert "hf-tokext" not in render_card(tmp_path / "bytes").split("How to load")[1].split("card by")[0]
 

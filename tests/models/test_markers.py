@@ -32,3 +32,34 @@ def test_markers_spell_no_character_of_ascii_either(kind, tmp_path):
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     ids = loaded("banana", add_special_tokens=False).input_ids
     assert ids == list(b"banana") and loaded.decode(ids, skip_special_tokens=True) == "banana"
+
+
+@pytest.mark.parametrize("kind", [ByteTokenizer, GlyphTokenizer])
+@pytest.mark.parametrize("blank", [" ", "\n", "\t \u3000", ""])
+def test_markers_are_not_blank(kind, blank):
+    refused = pytest.raises(VocabularyError, match="is blank")
+    with refused:
+        kind(pad_token=blank)
+    with refused:
+        kind(eos_token=AddedToken(blank, special=True))
+    tokenizer = kind()
+    size = len(tokenizer)
+    for refuse in (
+        lambda: setattr(tokenizer, "pad_token", blank),
+        lambda: tokenizer.add_special_tokens({"pad_token": blank}),
+        lambda: tokenizer.add_tokens([blank], special_tokens=True),
+        lambda: tokenizer.add_tokens([AddedToken(blank, special=True)]),
+    ):
+        with refused:
+            refuse()
+    assert len(tokenizer) == size and tokenizer.pad_token == "<pad>"
+    text = f"a{blank}b"
+    assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True) == text
+
+
+@pytest.mark.parametrize("kind", [ByteTokenizer, GlyphTokenizer])
+def test_tokens_that_texts_keep_may_be_blank(kind):
+    tokenizer = kind()
+    assert tokenizer.add_tokens(["    "]) == 1
+    ids = tokenizer("a    b", add_special_tokens=False).input_ids
+    assert ids == [97, len(tokenizer) - 1, 98] and tokenizer.decode(ids, skip_special_tokens=True) == "a    b"

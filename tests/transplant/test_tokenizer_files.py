@@ -5,8 +5,8 @@ import pytest
 from tokenizers import AddedToken, Tokenizer
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
-from hf_tokext.errors import VocabularyError
-from hf_tokext.transplant.tokenizer_files import TOKENIZER_FILES, tokenizer_folder, write_tokenizer
+from hf_tokext.errors import UnsafeCheckpointError, VocabularyError
+from hf_tokext.transplant.tokenizer_files import TOKENIZER_FILES, load_tokenizer, tokenizer_folder, write_tokenizer
 from hf_tokext.vocabulary.pieces import read_vocabulary
 from tests.tiny_models import tiny_config
 from tests.tokenizers import byte_level
@@ -89,6 +89,19 @@ def test_a_tiktoken_file_is_converted(tmp_path):
         vocabulary = read_vocabulary(found)
     assert list(vocabulary.pieces[: len(ranks)]) == ranks
     assert vocabulary.special == {len(ranks): "<|endoftext|>"}
+
+
+def test_files_are_checked_before_they_are_loaded(tmp_path):
+    folder = folder_of(tmp_path / "given", byte_level(300))
+    assert load_tokenizer(folder, "given").get_vocab() == byte_level(300).get_vocab()
+    (folder / "tokenizer.json").rename(tmp_path / "elsewhere.json")
+    (folder / "tokenizer.json").symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(UnsafeCheckpointError, match="outside of the folder"):
+        load_tokenizer(folder, "given")
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "Sorcery"}}))
+    with pytest.raises(VocabularyError, match="'Sorcery', which tokenizers .* does not know"):
+        load_tokenizer(folder, "given")
 
 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path):

@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from transformers import PreTrainedConfig
+
+from hf_tokext.registry import CODE_FILE
+
 
 class InstalledCode:
     """A class of which the installed one is always meant; goes before transformers' own base class.
@@ -17,3 +21,24 @@ class InstalledCode:
         Args:
             auto_class: taken for compatibility.
         """
+
+
+class InstalledConfig(InstalledCode, PreTrainedConfig):
+    """A config of which the same holds."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything but what a loaded config.json said of `hf_tokext_auto.py`.
+
+        That file is not beside what is saved next, and for a subclass it has the wrong classes: `name_classes` writes
+        both anew.
+
+        Returns:
+            As upstream.
+        """
+        found = super().to_dict()
+        named, ours = found.get("auto_map"), CODE_FILE.removesuffix("py")
+        if isinstance(named, dict):
+            found["auto_map"] = {auto: name for auto, name in named.items() if not str(name).startswith(ours)}
+            if not found["auto_map"]:
+                del found["auto_map"]
+        return found

@@ -32,7 +32,8 @@ class FixedIdTokenizer(InstalledCode, TokenizersBackend, ABC):
         **kwargs: as for any tokenizer of transformers.
 
     Raises:
-        VocabularyError: a marker spells a character in the byte alphabet, or a tokenizer.json of another kind is given.
+        VocabularyError: a marker is blank or spells a character in the byte alphabet, or a tokenizer.json of another
+            kind is given.
     """
 
     model_input_names = ["input_ids", "attention_mask"]
@@ -157,12 +158,14 @@ class FixedIdTokenizer(InstalledCode, TokenizersBackend, ABC):
         """Refuse tokens that would take the ids of characters.
 
         A letter of ASCII has its id by right, so adding it changes nothing; as a marker it would be left out of texts,
-        and with the spaces around it, those.
+        and with the spaces around it, those. A blank marker would be left out too, and an empty one gets no id.
         """
         for token in tokens:
             text = str(token)
             added = isinstance(token, AddedToken)
             loses = special or (added and (token.special or token.lstrip or token.rstrip))
+            if loses and not text.strip():
+                raise VocabularyError(f"the marker {text!r} is blank: texts would lose their blanks; choose another")
             if self._spells(text) and (loses or not text.isascii()):
                 raise VocabularyError(
                     f"{text!r} spells a character, or a part of one, in the byte alphabet; add another"

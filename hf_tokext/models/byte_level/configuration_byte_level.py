@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
-from hf_tokext.models.blocks.installed import InstalledCode
+from hf_tokext.models.blocks.installed import InstalledConfig
 from hf_tokext.models.byte_level.ids import BYTES
 from hf_tokext.registry import name_classes
 
@@ -19,7 +19,7 @@ class ByteConfig(PreTrainedConfig):
 
 
 @strict
-class ByteLevelConfig(InstalledCode, PreTrainedConfig):
+class ByteLevelConfig(InstalledConfig):
     """A causal LM over tokens, read one byte at a time.
 
     It also takes what any config of transformers takes.
@@ -80,14 +80,14 @@ class ByteLevelConfig(InstalledCode, PreTrainedConfig):
         if value != self.vocab_size:
             raise ValueError(f"the vocabulary is {self.vocab_size} ids: the bytes, and the base's special tokens")
 
-    def to_json_file(self, json_file_path: Any, *args: Any, **kwargs: Any) -> None:
-        """Write config.json, with the installed classes named for those who have not imported the package.
+    def to_json_file(self, json_file_path: Any, use_diff: bool = True) -> None:
+        """Write config.json, and name the installed classes in it; those of a subclass are its own affair.
 
         Args:
-            json_file_path: file to write.
-            *args: as upstream.
-            **kwargs: as upstream.
+            json_file_path: the file.
+            use_diff: as upstream.
         """
-        super().to_json_file(json_file_path, *args, **kwargs)
-        classes = {"AutoConfig": "ByteLevelConfig", "AutoModelForCausalLM": "ByteLevelForCausalLM"}
-        name_classes(Path(json_file_path), "hf_tokext", classes)
+        super().to_json_file(json_file_path, use_diff)
+        if type(self) is ByteLevelConfig:
+            classes = {"AutoConfig": "ByteLevelConfig", "AutoModelForCausalLM": "ByteLevelForCausalLM"}
+            name_classes(Path(json_file_path), "hf_tokext", classes)

@@ -7,14 +7,14 @@ from typing import Any, ClassVar, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
-from hf_tokext.models.blocks.installed import InstalledCode
+from hf_tokext.models.blocks.installed import InstalledConfig
 from hf_tokext.models.blocks.markers import MARKERS
 from hf_tokext.models.glyph.ids import CHARACTERS
 from hf_tokext.registry import name_classes
 
 
 @strict
-class GlyphConfig(InstalledCode, PreTrainedConfig):
+class GlyphConfig(InstalledConfig):
     """A causal LM over code points, whose input embeddings are pictures of them.
 
     It also takes what any config of transformers takes.
@@ -57,6 +57,7 @@ class GlyphConfig(InstalledCode, PreTrainedConfig):
             given = deepcopy(given)
         else:
             given = AutoConfig.for_model(**{"model_type": "llama", **(given or {})})
+        vars(given).pop("auto_map", None)  # the code that its own checkpoint names is not used here
         self.backbone_config = given
         given.vocab_size = CHARACTERS + len(self.special_tokens)
         given.pad_token_id, given.bos_token_id = self.pad_token_id, self.bos_token_id

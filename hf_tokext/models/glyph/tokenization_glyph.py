@@ -30,8 +30,8 @@ class GlyphTokenizer(FixedIdTokenizer):
         **kwargs: as for any tokenizer of transformers.
 
     Raises:
-        VocabularyError: a marker spells a character in the byte alphabet, or a tokenizer.json is given that is not one
-            of code points.
+        VocabularyError: a marker is blank or spells a character in the byte alphabet, or a tokenizer.json is given that
+            is not one of code points.
 
     Source: Emergent Semantics Beyond Token Embeddings (arXiv 2507.04886), its tokenizer; there characters beyond the
     BMP are unknown and surrogate ids are taken by n-grams, here nothing is lost.

@@ -6,10 +6,10 @@ import sys
 import textwrap
 
 import pytest
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, LlamaConfig, PreTrainedTokenizerBase
 
-from hf_tokext import GlyphTokenizer
-from hf_tokext.registry import CODE_FILE, keep_tokenizer
+from hf_tokext import GlyphConfig, GlyphTokenizer
+from hf_tokext.registry import CODE_FILE, keep_tokenizer, name_classes
 from tests.model_types import each_default_config
 
 TEXT = "déjà 🙂</s>"
@@ -127,3 +127,38 @@ def test_absent_stock_transformers_gives_the_ids_and_says_what_the_model_needs(c
     )
     assert out == [f"transformers {IDS} {ascii(TEXT.removesuffix('</s>'))}"] * 2, error
     assert "pip install hf_tokext" in error
+
+
+class TheirConfig(GlyphConfig):
+    model_type = "test_their_glyph"
+
+
+class NamedConfig(GlyphConfig):
+    model_type = "test_named_glyph"
+
+    def to_json_file(self, json_file_path, *args, **kwargs):
+        super().to_json_file(json_file_path, *args, **kwargs)
+        name_classes(json_file_path, "theirs", {"AutoConfig": "NamedConfig"})
+
+
+@pytest.mark.parametrize(
+    ("own", "named"), [(TheirConfig, None), (NamedConfig, {"AutoConfig": "hf_tokext_auto.NamedConfig"})]
+)
+def test_a_subclass_does_not_name_the_classes_of_a_checkpoint_it_was_loaded_from(own, named, tmp_path):
+    GlyphConfig().save_pretrained(tmp_path / "ours")
+    for source, target in (("ours", "first"), ("first", "again")):
+        own.from_pretrained(tmp_path / source).save_pretrained(tmp_path / target)
+        assert json.loads((tmp_path / target / "config.json").read_text()).get("auto_map") == named
+        assert (tmp_path / target / CODE_FILE).is_file() is (named is not None)
+
+
+def test_other_code_that_a_subclass_was_loaded_with_stays_named():
+    theirs = {"AutoConfig": "me/theirs--configuration.TheirConfig"}
+    assert TheirConfig(auto_map=theirs | {"AutoModel": "hf_tokext_auto.GlyphModel"}).to_dict()["auto_map"] == theirs
+
+
+def test_code_that_the_backbone_came_with_is_not_named():
+    backbone = LlamaConfig(auto_map={"AutoConfig": "modeling.Llama"})
+    for given in (backbone, backbone.to_dict()):
+        assert "auto_map" not in GlyphConfig(backbone_config=given).to_dict()["backbone_config"]
+    assert backbone.auto_map == {"AutoConfig": "modeling.Llama"}  # the caller's is not touched
