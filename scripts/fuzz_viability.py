@@ -160,7 +160,7 @@ def _walked(viability: Viability, walks: int, seed: int) -> Iterator[tuple[list[
             kinds = [kind for kind in (allowed, allowed & short, allowed & blank) if kind.any()]
             if not kinds:
                 break
-            index = int(draw.choice(np.flatnonzero(draw.choice(kinds)).tolist()))
+            index = int(draw.choice(np.flatnonzero(draw.choice(kinds))))
             ids.append(index)
             state = viability.advance(state, index)
         yield ids, state

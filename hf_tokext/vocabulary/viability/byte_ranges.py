@@ -50,7 +50,8 @@ class Rests:
 
     def __init__(self, strings: SortedStrings, among: SortedStrings) -> None:
         numbers: dict[bytes, int] = {b"": 0}
-        found, offsets = [], []
+        found: list[int] = []
+        offsets = []
         for string in strings.strings:
             offsets.append(len(found))
             found += [numbers.setdefault(string[cut:], len(numbers)) for cut in range(len(string) + 1)]

@@ -11,7 +11,7 @@ from hf_tokext.vocabulary.viability.cuts import Cutter
 
 DEAD, START = 0, 1
 MOST_STATES = 2000
-SAMPLES, SAMPLE_LENGTH = 3000, 14
+SAMPLES, SAMPLE_LENGTH, RUN_LENGTH = 2000, 14, 12
 Cuts = tuple[int, ...]
 Marked = tuple[str, Cuts]
 
@@ -26,7 +26,7 @@ class CutAutomaton:
     It is learned as Angluin's L* does ("Learning regular sets from queries and counterexamples", 1987): marked
     beginnings are one state if all known endings complete them in the same way, and texts on which the automaton is
     wrong give more endings (Maler and Pnueli, 1995). It is tried on all texts of a state's shortest beginning and two
-    letters more, and on random ones.
+    letters more, on random ones, and on runs of like letters.
 
     Args:
         cutter: the pre-tokenizer.
@@ -118,6 +118,9 @@ class CutAutomaton:
         for _ in range(SAMPLES if len(self._letters) > 1 else 1):
             few = chance.sample(self._letters, min(len(self._letters), chance.randint(1, 4)))
             yield "".join(chance.choices(few, k=chance.randint(3, SAMPLE_LENGTH)))
+            yield "".join(
+                letter * chance.randint(1, RUN_LENGTH) for letter in chance.choices(few, k=chance.randint(1, 4))
+            )
 
     def marks(self, text: str) -> list[Cuts]:
         """All ways to mark a text that the automaton accepts.

@@ -65,14 +65,14 @@ class WordPieceViability(Viability[WordPieceState]):
         self._continues = np.zeros(len(vocabulary), dtype=bool)
         self._continues[[index for index in going_on.values() if index not in apart]] = True
         texts: list[str | None] = [None] * len(vocabulary)
-        for text, index in (strings | going_on).items():
+        for text, index in (*strings.items(), *going_on.items()):
             if index not in apart:
                 texts[index] = text
         self._texts = texts
         self._seams = Seams(vocabulary, texts)
-        if self._seams.opening:
+        if self._seams.model_text("a a") != "aa":
             raise UnsupportedModelError(
-                "viable sequences are not known for a WordPiece tokenizer that puts something before every text; "
+                "viable sequences are not known for a WordPiece tokenizer whose words hold the spaces of the text; "
                 'use measure="all_strings", which needs none'
             )
         self._longest = int(model.get("max_input_chars_per_word", 100))
@@ -90,7 +90,7 @@ class WordPieceViability(Viability[WordPieceState]):
         self._special = frozenset(others)
         self._added = self._matches.matched - vocabulary.special.keys()
         self._begins[[*others, *self._added]] = True
-        if all((vocabulary.piece(i)).startswith(b" ") for i in np.flatnonzero(self._begins) if i not in apart):
+        if all(vocabulary.piece(i).startswith(b" ") for i in np.flatnonzero(self._begins).tolist() if i not in apart):
             self.opening = b" "
         self._unmatching = Kept(self._find_longest, max(KEPT_BYTES // len(vocabulary), 16))
         self._allowed = Kept(self._next, max(KEPT_BYTES // len(vocabulary), 16))

@@ -32,3 +32,18 @@ def accepted(viability: Viability, longest: int, ids: list[int]) -> set[tuple[in
         }
         found |= level
     return set(found)
+
+
+def accepted_texts(viability: Viability, longest: int, ids: list[int]) -> dict[tuple[int, ...], bool]:
+    """All sequences of the given ids up to so many bytes that are viable by the states' account, and whether complete."""
+    todo = [((), 0, viability.start())]
+    found = {}
+    while todo:
+        read, size, state = todo.pop()
+        found[read] = viability.complete(state)
+        allowed = viability.allowed(state)
+        for index in ids:
+            more = size + len(viability.vocabulary.piece(index))
+            if allowed[index] and more <= longest:
+                todo.append(((*read, index), more, viability.advance(state, index)))
+    return found
