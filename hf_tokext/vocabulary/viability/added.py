@@ -53,6 +53,8 @@ class AddedMatches:
         prepended = any(part["type"] == "Prepend" for part in components(vocabulary.spec, "normalizer"))
         for token in vocabulary.spec.get("added_tokens") or []:
             text, index = token["content"], token["id"]
+            if is_matched_never(token, mark):
+                continue
             if token.get("single_word") or (not token["special"] and (token.get("lstrip") or token.get("rstrip"))):
                 raise UnsupportedModelError(
                     f"viable sequences are not known where the added token {text!r} looks at what stands beside it "
@@ -139,8 +141,26 @@ class AddedMatches:
     def _going_on(self, found: list[Begun]) -> Live:
         return tuple(dict.fromkeys(begun for begun in found if begun.read in self._beginnings[begun.normalized]))
 
+    def following(self, live: Live, ids: Sequence[int]) -> list[int]:
+        """Find the added tokens that are matched after matches that have begun: none of these is completed within them.
+
+        Args:
+            live: the matches.
+            ids: ids of added tokens that are matched in some text.
+
+        Returns:
+            Those that are.
+        """
+        rests = [{rest for b in live if n or not b.normalized for rest in self._completions(b)} for n in (False, True)]
+        found = []
+        for index in ids:
+            normalized, text = self._of[index]
+            if not any(text[:size] in rests[normalized] for size in range(1, len(text) + 1)):
+                found.append(index)
+        return found
+
     def may_follow(self, live: Live, index: int) -> bool:
-        """Whether an added token is matched after matches that have begun: none of them is completed within it.
+        """Tell whether one added token is matched after matches that have begun, as `following` does for several.
 
         Args:
             live: the matches.
@@ -149,9 +169,7 @@ class AddedMatches:
         Returns:
             Whether it is.
         """
-        normalized, text = self._of[index]
-        rivals = [begun for begun in live if normalized or not begun.normalized]
-        return not any(text.startswith(rest) for begun in rivals for rest in self._completions(begun))
+        return bool(self.following(live, [index]))
 
     def read_added(self, live: Live, index: int) -> Live:
         """Read an added token.
@@ -169,6 +187,19 @@ class AddedMatches:
         if own.normalized:
             found += [Begun(False, own.read[place:]) for place in range(len(own.read))]
         return self._going_on(found)
+
+
+def is_matched_never(token: dict[str, Any], mark: str | None) -> bool:
+    """Whether an added token has the mark of the space, while the text that it is looked for in still has spaces.
+
+    Args:
+        token: its entry in tokenizer.json.
+        mark: the mark, or None.
+
+    Returns:
+        Whether it has.
+    """
+    return mark is not None and mark in token["content"] and not token.get("normalized")
 
 
 def _normalizer(vocabulary: Vocabulary) -> Any:

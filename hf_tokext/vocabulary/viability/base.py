@@ -54,6 +54,9 @@ class Viability(ABC, Generic[State]):
 
         Args:
             state: what was read.
+
+        Returns:
+            Whether they are.
         """
 
     @abstractmethod

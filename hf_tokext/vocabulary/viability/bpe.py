@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hf_tokext.vocabulary.opening import opening
-from hf_tokext.vocabulary.pieces import Vocabulary, components
-from hf_tokext.vocabulary.viability.added import AddedMatches, Live
+from hf_tokext.vocabulary.pieces import Vocabulary, components, space_mark
+from hf_tokext.vocabulary.viability.added import AddedMatches, Live, is_matched_never
 from hf_tokext.vocabulary.viability.base import Viability
 from hf_tokext.vocabulary.viability.bpe_model import FREE, BpeModel
 from hf_tokext.vocabulary.viability.bpe_words import NO_ID, BpeWords, Guess, Place
@@ -60,8 +60,7 @@ class BpeViability(Viability[BpeState]):
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         super().__init__(vocabulary)
-        apart = vocabulary.added | set(vocabulary.special)
-        self._pieces = [None if index in apart else piece for index, piece in enumerate(vocabulary.pieces)]
+        self._pieces = _ordinary_pieces(vocabulary)
         unknown = vocabulary.spec["model"].get("unk_token")
         self._special = [index for index, text in vocabulary.special.items() if text != unknown]
         model, self._shapes = BpeModel(vocabulary), Shapes(self._pieces)
@@ -80,6 +79,9 @@ class BpeViability(Viability[BpeState]):
         self._find_joining()
         self._masks = Kept(self._mask, max(64, KEPT_BYTES // model.size))
         self._proofs = Kept(self._proof, max(64, KEPT_BYTES // model.size))
+        self._following: Kept[Live, list[int]] = Kept(
+            lambda live: self._matches.following(live, self._added), KEPT_STATES
+        )
         self._viable = Kept(self._search, KEPT_STATES)
         self._refused = Kept(self._refuse, KEPT_STATES)
         self._completed_by = Kept(self._witnesses, KEPT_STATES)
@@ -128,7 +130,7 @@ class BpeViability(Viability[BpeState]):
             found[index] = self._viable(self._advance(state, index))
         if self.complete(state):
             found[self._special] = True
-            found[[index for index in self._added if self._matches.may_follow(state.live, index)]] = True
+            found[self._following(state.live)] = True
         found.flags.writeable = False
         return found
 
@@ -169,7 +171,7 @@ class BpeViability(Viability[BpeState]):
     def _advance(self, state: BpeState, index: int) -> BpeState:
         if index in self.vocabulary.special:
             return self._fresh(self._opened_again)
-        if index in self.vocabulary.added:
+        if self._pieces[index] is None:
             return self._fresh(self._opened_again, self._matches.read_added(state.live, index))
         piece = self._pieces[index] or b""
         guesses, begun, text = self._words.read(state.guesses, state.begun, state.last, index)
@@ -228,3 +230,19 @@ class BpeViability(Viability[BpeState]):
             self._composition.fixed(state.seam + character) and any(accepts[steps[place][letter]] for place in places)
             for letter, character in self._completed_by(index)
         )
+
+
+def _ordinary_pieces(vocabulary: Vocabulary) -> list[bytes | None]:
+    """[V] bytes of each id that the model gives.
+
+    An added token that is spelt with the mark of the space (Gemma's runs of spaces) is never matched in a text before the
+    normalizer, as the text has spaces; the model gives it.
+    """
+    pieces, mark, known = list(vocabulary.pieces), space_mark(vocabulary.spec), vocabulary.spec["model"]["vocab"]
+    for index in vocabulary.special:
+        pieces[index] = None
+    for token in vocabulary.spec.get("added_tokens") or []:
+        index, text = token["id"], token["content"]
+        given = is_matched_never(token, mark) and known.get(text) == index and not token["special"]
+        pieces[index] = text.replace(mark, " ").encode() if mark and given else None
+    return pieces
