@@ -121,8 +121,11 @@ def read_vocabulary(source: Any, named_by: Any = None) -> Vocabulary:
         if token["special"]:
             special[index] = text
         fallback.discard(index)
-        # a normalized added token is matched in normalized text, where the mark stands for a space
-        pieces[index] = (text.replace(mark, " ") if mark and token.get("normalized") else text).encode()
+        # a normalized added token is matched in normalized text, where the mark stands for a space; and where the model has
+        # the token too (Gemma's runs of spaces), text reaches it through the model, which reads marks
+        if mark and (token.get("normalized") or (text in plain and not token["special"])):
+            text = text.replace(mark, " ")
+        pieces[index] = text.encode()
     unknown = _unknown_token(spec)
     if unknown is not None and unknown in plain:
         special.setdefault(plain[unknown], unknown)

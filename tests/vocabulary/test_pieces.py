@@ -3,7 +3,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from hf_tokext.errors import VocabularyError
 from hf_tokext.vocabulary.alignment import align, digit_scheme
@@ -46,6 +46,18 @@ def test_added_tokens_that_are_not_special_are_literal():
     core.add_tokens([AddedToken("\n\n", normalized=False), AddedToken("▁x", normalized=False)])
     vocabulary = read_vocabulary(core)
     assert [vocabulary.piece(i) for i in range(4)] == [b" ", b"a", b"\n\n", "▁x".encode()]
+
+
+def test_an_added_token_that_the_model_has_too_is_what_the_model_makes_of_text():
+    """Gemma lists its runs of spaces among the added tokens: no text has the mark, but the model gives these ids."""
+    core = Tokenizer(models.BPE({"▁": 0, "a": 1, "▁▁": 2}, [("▁", "▁")]))
+    core.normalizer = normalizers.Replace(" ", "▁")
+    core.decoder = decoders.Replace("▁", " ")
+    core.add_tokens([AddedToken("▁▁", normalized=False)])
+    vocabulary = read_vocabulary(core)
+    ids = core.encode("a  a").ids
+    assert ids == [1, 2, 1]
+    assert b"".join(vocabulary.piece(index) for index in ids) == b"a  a"
 
 
 def test_wordpiece_and_unigram():
