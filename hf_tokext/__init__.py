@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from hf_tokext.measure.bits_per_byte import bits_per_byte
     from hf_tokext.models.byte_level.byteify import byteify
     from hf_tokext.models.byte_level.completion import complete
-    from hf_tokext.models.byte_level.configuration_byte_level import ByteLevelConfig
+    from hf_tokext.models.byte_level.configuration_byte_level import ByteEnsembleConfig, ByteLevelConfig
+    from hf_tokext.models.byte_level.modeling_byte_ensemble import ByteEnsembleForCausalLM
     from hf_tokext.models.byte_level.modeling_byte_level import ByteLevelForCausalLM
     from hf_tokext.models.byte_level.score import ByteScore, score_bytes
     from hf_tokext.models.byte_level.tokenization_byte_level import ByteTokenizer
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from hf_tokext.vocabulary.digits import rewrite_digits
 
 __all__ = [
+    "ByteEnsembleConfig",
+    "ByteEnsembleForCausalLM",
     "ByteLevelConfig",
     "ByteLevelForCausalLM",
     "ByteScore",
@@ -100,6 +103,8 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "ByteEnsembleConfig": "hf_tokext.models.byte_level.configuration_byte_level",
+    "ByteEnsembleForCausalLM": "hf_tokext.models.byte_level.modeling_byte_ensemble",
     "ByteLevelConfig": "hf_tokext.models.byte_level.configuration_byte_level",
     "ByteLevelForCausalLM": "hf_tokext.models.byte_level.modeling_byte_level",
     "ByteScore": "hf_tokext.models.byte_level.score",

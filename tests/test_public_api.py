@@ -8,6 +8,8 @@ import pytest
 import hf_tokext
 
 NAMES = [
+    "ByteEnsembleConfig",
+    "ByteEnsembleForCausalLM",
     "ByteLevelConfig",
     "ByteLevelForCausalLM",
     "ByteScore",

@@ -14,3 +14,8 @@ register_family(
     tokenizer=_HERE + "tokenization_byte_level:ByteTokenizer",
     models={"AutoModelForCausalLM": _HERE + "modeling_byte_level:ByteLevelForCausalLM"},
 )
+register_family(
+    _HERE + "configuration_byte_level:ByteEnsembleConfig",
+    tokenizer=_HERE + "tokenization_byte_level:ByteTokenizer",
+    models={"AutoModelForCausalLM": _HERE + "modeling_byte_ensemble:ByteEnsembleForCausalLM"},
+)

@@ -1,6 +1,7 @@
 """What generation keeps between bytes."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -45,6 +46,12 @@ class ByteCache(Cache):
         """
         return -1
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "ByteCache":
+        """Copy the texts: what stands before them is shared, as the model keeps it by its identity."""
+        found = ByteCache()
+        found.texts, found.length = [text.fork() for text in self.texts], self.length
+        return found
+
     def _select(self, index: Callable[[int], list[int]]) -> None:
         self.texts = [self.texts[i].fork() for i in index(len(self.texts))]
 
@@ -70,8 +77,7 @@ class ByteCache(Cache):
         Args:
             indices: [n] their places, or [B] bool.
         """
-        kept = torch.arange(len(self.texts), device=indices.device)[indices]
-        self._select(lambda count: kept.tolist())
+        self._select(lambda count: torch.arange(count, device=indices.device)[indices].tolist())
 
     def reset(self) -> None:
         """Forget everything."""
@@ -93,3 +99,34 @@ class ByteCache(Cache):
     def is_compileable(self) -> bool:
         """Covers are Python objects."""
         return False
+
+
+class EnsembleCache(ByteCache):
+    """One cache for each member of an ensemble; `texts` stays empty.
+
+    Args:
+        members: how many there are.
+
+    Attributes:
+        parts: their caches.
+    """
+
+    def __init__(self, members: int) -> None:
+        super().__init__()
+        self.parts = [ByteCache() for _ in range(members)]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "EnsembleCache":
+        """Copy the members' caches, in their own way."""
+        found = EnsembleCache(0)
+        found.parts, found.length = [deepcopy(part, memo) for part in self.parts], self.length
+        return found
+
+    def _select(self, index: Callable[[int], list[int]]) -> None:
+        for part in self.parts:
+            part._select(index)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        super().reset()
+        for part in self.parts:
+            part.reset()

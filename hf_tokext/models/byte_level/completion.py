@@ -16,6 +16,7 @@ from hf_tokext.models.byte_level.byteify import byteify
 from hf_tokext.models.byte_level.covers import Covers
 from hf_tokext.models.byte_level.ids import BYTES
 from hf_tokext.models.byte_level.infilling import infilling_events
+from hf_tokext.models.byte_level.modeling_byte_ensemble import ByteEnsembleForCausalLM
 from hf_tokext.models.byte_level.modeling_byte_level import ByteLevelForCausalLM
 from hf_tokext.models.byte_level.utf8 import to_bytes
 
@@ -64,6 +65,10 @@ def complete(
         raise UnsupportedModelError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
     if isinstance(model, ByteLevelForCausalLM):
         byte_model = model
+    elif isinstance(model, ByteEnsembleForCausalLM):
+        raise UnsupportedModelError(
+            "an ensemble has no tokens in common to go on with; use its own generate, byte by byte"
+        )
     elif tokenizer is None:
         raise UnsupportedModelError(f"{type(model).__name__} is read through its tokenizer: give tokenizer=")
     else:

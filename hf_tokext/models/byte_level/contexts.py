@@ -36,6 +36,10 @@ class Context:
         self.depth: int = 0 if parent is None else parent.depth + 1
         self.slot = -1
 
+    def again(self) -> "Context":
+        """Give the same token sequence, to be run anew."""
+        return Context(self.parent, self.token)
+
     def ids(self) -> list[int]:
         """All tokens of the sequence, the first one first."""
         found: list[int] = []

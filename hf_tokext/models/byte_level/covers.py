@@ -193,10 +193,13 @@ class Covers:
         if not self.opened:  # a marker that the text itself begins with is given, not predicted
             roots = [Head(Context(None, index), 0.0, 0, None)]
         else:
+            passage = Passage(self, b"", every=False)
+            yield from passage.end()
+            before = passage.kept[0]
             roots = [
                 Head(Context(head.context, index), head.weight + math.log(chance), 0, head.state)
-                for head in self.heads
-                if head.markers is not None and head.end == len(self.text) and not head.opening
+                for head in passage.heads
+                if head.markers is not None
                 for chance in [float(head.markers[marker])]
                 if chance > 0
             ]

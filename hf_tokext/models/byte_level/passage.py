@@ -92,12 +92,30 @@ class Passage:
         while traces:
             while traces:
                 traces += self._spread(traces.pop())
-            chosen = self._choose()
+            # copies, as other copies of the text may run the same
+            chosen = [replace(head, context=head.context.again()) for head in self._choose()]
             traces = (yield from self._run(chosen, self._guesses(chosen))) if chosen else []
             for trace in traces:
                 self._add(trace.head.end, trace.head.weight)
         self.passed += self._waiting
         self.ahead = {key: head for key, head in self.ahead.items() if self._reachable(*key)}
+
+    def end(self) -> Generator[list[Head], None, None]:
+        """Find the heads that end with the text; `run` may have dropped them, as few texts end inside a word.
+
+        Yields:
+            Heads that are to be run.
+        """
+        traces = [self._follow(replace(head), self._start) for head in self._covers.heads]
+        while traces:
+            while traces:
+                traces += self._spread(traces.pop())
+            chosen = [replace(head, context=head.context.again()) for head in self._choose_ended()]
+            if chosen:
+                traces = yield from self._run(chosen, [])
+            for trace in traces:
+                self._add(trace.head.end, trace.head.weight)
+        self.heads = [head for head in self.heads if head.end == len(self.text) and not head.opening]
 
     def log_probabilities(self) -> np.ndarray:
         """Log probability of each byte given what stands before it, [n]."""
@@ -250,7 +268,21 @@ class Passage:
             share = math.exp(log_sum(head.weight for head in chosen) - self.kept[-1]) if NOTHING not in self.kept else 1
             if share <= min(DEFERRED * self._covers.tolerance, MOST_DEFERRED):
                 self.deferred, chosen = chosen, []
-        taken = {id(head) for head in (*chosen, *self.deferred)}
-        self._waiting = [head for head in self._waiting if id(head) not in taken]
-        self.passed = [head for head in self.passed if id(head) not in taken]
+        self._forget([*chosen, *self.deferred])
         return chosen
+
+    def _choose_ended(self) -> list[Head]:
+        """Heads that were dropped and have a share of what ends with the text, or might have most of it."""
+        left = [*self.passed, *self._waiting]
+        ended = log_sum(head.weight for head in (*self.heads, *left) if head.end == len(self.text) and not head.opening)
+        bar = ended + self._covers.log_tolerance
+        chosen = [head for head in left if head.weight > (bar if head.end == len(self.text) else ended)]
+        chosen = sorted(chosen, key=lambda head: head.weight)[-REVIVED:]
+        self._forget(chosen)
+        return chosen
+
+    def _forget(self, taken: list[Head]) -> None:
+        """Take heads out of those that were not run."""
+        known = {id(head) for head in taken}
+        self._waiting = [head for head in self._waiting if id(head) not in known]
+        self.passed = [head for head in self.passed if id(head) not in known]

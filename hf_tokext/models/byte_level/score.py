@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from hf_tokext.errors import TextError, UnsupportedModelError
 from hf_tokext.models.byte_level.byte_view import ByteView
+from hf_tokext.models.byte_level.modeling_byte_ensemble import ByteEnsembleForCausalLM
 from hf_tokext.models.byte_level.modeling_byte_level import ByteLevelForCausalLM
 from hf_tokext.models.byte_level.utf8 import to_bytes
 
@@ -22,7 +23,7 @@ class ByteScore:
 
     Attributes:
         log_probabilities: [bytes] of each byte given those before it, natural log.
-        measure: which probability that is, "all_strings" or "canonical".
+        measure: which probability that is, "all_strings" or "canonical"; of an ensemble, how it combines which.
         dropped: share of the probability that was dropped on the way, added up; 0 is exact.
     """
 
@@ -46,9 +47,10 @@ def score_bytes(
     """Score texts byte by byte; whatever is known beforehand runs in the same passes of the model.
 
     Args:
-        model: a `ByteLevelForCausalLM`, or any causal LM of transformers together with its tokenizer.
+        model: a `ByteLevelForCausalLM` or `ByteEnsembleForCausalLM`, or any causal LM of transformers together with its
+            tokenizer.
         texts: texts, or bytes that need not be UTF-8; the base's opening token stands before each.
-        tokenizer: the tokenizer of a causal LM; None for a `ByteLevelForCausalLM`, whose own settings hold.
+        tokenizer: the tokenizer of a causal LM; None for the two others, whose own settings hold.
         measure: "all_strings" or "canonical".
         tolerance: token sequences whose share of the probability of a text is not above this are dropped; 0 drops none.
 
@@ -60,17 +62,26 @@ def score_bytes(
         UnsupportedModelError: the tokenizer is missing, or the measure is not possible for it.
         VocabularyError: the bytes of the tokenizer's ids cannot be read.
     """
-    view = view_of(model, tokenizer, measure, tolerance)
     given = [texts] if isinstance(texts, str | bytes) else texts
     data = [to_bytes(text) if isinstance(text, str) else bytes(text) for text in given]
     if b"" in data:
         raise TextError(f"text {data.index(b'')} is empty and has no bytes to score; leave it out")
-    scores: list[ByteScore] = []
-    for group in _groups(data):
-        covers = view.texts(len(group))
-        for reading in view.read(covers, group):
-            scores.append(ByteScore(reading.log_probabilities, view.measure, float(reading.dropped.sum())))
-    return scores
+    if isinstance(model, ByteEnsembleForCausalLM):
+        return [score for group in _groups(data) for score in _of_ensemble(model, group)]
+    view = view_of(model, tokenizer, measure, tolerance)
+    return [score for group in _groups(data) for score in _of_view(view, group)]
+
+
+def _of_view(view: ByteView, texts: list[bytes]) -> list[ByteScore]:
+    readings = view.read(view.texts(len(texts)), texts)
+    return [ByteScore(each.log_probabilities, view.measure, float(each.dropped.sum())) for each in readings]
+
+
+def _of_ensemble(model: ByteEnsembleForCausalLM, texts: list[bytes]) -> list[ByteScore]:
+    configs: Any = model.config.members
+    measure = f"{model.config.combination} of {', '.join(dict.fromkeys(member.measure for member in configs))}"
+    found = zip(texts, model.distributions(texts), strict=True)
+    return [ByteScore(rows[np.arange(len(text)), list(text)], measure, dropped) for text, (rows, dropped) in found]
 
 
 def view_of(model: PreTrainedModel, tokenizer: Any, measure: str, tolerance: float) -> ByteView:

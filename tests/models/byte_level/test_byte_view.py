@@ -207,3 +207,26 @@ def test_a_dropped_path_is_taken_up_again_where_no_other_is_left():
         (covers,) = view.texts(1)
         steps = [view.read([covers], [[byte]])[0].log_probabilities[0] for byte in text]
         assert np.isfinite(steps).all()
+
+
+@pytest.mark.parametrize("stepped", [False, True])
+def test_a_marker_may_follow_a_text_that_few_texts_end_as(stepped):
+    """The way to end inside a token is dropped while bytes are read, and taken up again for the marker."""
+    tokenizer = small.plain()
+    model = tiny_llama(len(tokenizer))
+    marker = 256 + sorted(read_vocabulary(tokenizer).special).index(tokenizer.eos_token_id)
+    taken_up = 0
+    for text in (b"a", b"ab", b"abcabcaabcab", b"bbbabababab"):
+        found = []
+        for tolerance in (0, 0.2):
+            view = ByteView(model, tokenizer, tolerance=tolerance)
+            (covers,) = view.texts(1)
+            for part in [[byte] for byte in text] if stepped else [list(text)]:
+                view.read([covers], [part])
+            ended = any(head.end == len(text) for head in covers.heads)
+            before = view.runner.forwards
+            (reading,) = view.read([covers], [[marker]])
+            found.append(float(reading.log_probabilities[0]))
+            taken_up += not ended and view.runner.forwards > before + 1  # one is what follows the marker
+        assert found[1] == pytest.approx(found[0], abs=1)
+    assert taken_up
