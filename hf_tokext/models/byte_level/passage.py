@@ -101,11 +101,7 @@ class Passage:
         self.ahead = {key: head for key, head in self.ahead.items() if self._reachable(*key)}
 
     def end(self) -> Generator[list[Head], None, None]:
-        """Find the heads that end with the text; `run` may have dropped them, as few texts end inside a word.
-
-        Yields:
-            Heads that are to be run.
-        """
+        """Find the heads that end with the text, which `run` may have dropped; yields heads that are to be run."""
         traces = [self._follow(replace(head), self._start) for head in self._covers.heads]
         while traces:
             while traces:
