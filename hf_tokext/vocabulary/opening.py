@@ -33,9 +33,12 @@ def opening(vocabulary: Vocabulary) -> Opening:
     core = Tokenizer.from_str(json.dumps(spec))
 
     def spaced(before: str) -> bool:
-        ids = core.encode(before + "x", add_special_tokens=False).ids
-        pieces = [vocabulary.piece(index) for index in ids if index not in vocabulary.special]
-        return bool(pieces) and pieces[0].startswith(b" ")
+        for letter in "xabcdefghijklmnopqrstuvwyz":
+            ids = core.encode(before + letter, add_special_tokens=False).ids
+            pieces = [vocabulary.piece(index) for index in ids if index not in vocabulary.special]
+            if pieces:  # the tokenizer knows this letter
+                return pieces[0].startswith(b" ")
+        return False
 
     special = min((text for text in vocabulary.special.values() if text in _matched(vocabulary)), default=None)
     return Opening(spaced(""), special is not None and spaced(special))

@@ -22,7 +22,15 @@ def viability_of(vocabulary: Vocabulary) -> Viability:
         from hf_tokext.vocabulary.viability.bpe import BpeViability
 
         return BpeViability(vocabulary)
-    # unigram.py and wordpiece.py are not proved yet: some of their tests fail and are skipped
+    if kind == "Unigram":
+        from hf_tokext.vocabulary.viability.unigram import UnigramViability
+
+        return UnigramViability(vocabulary)
+    if kind == "WordPiece":
+        from hf_tokext.vocabulary.viability.wordpiece import WordPieceViability
+
+        return WordPieceViability(vocabulary)
     raise UnsupportedModelError(
-        f'viable sequences are known for BPE tokenizers, and this one is {kind}; measure="all_strings" needs none'
+        f"viable sequences are known for BPE, Unigram and WordPiece tokenizers, and this one is {kind}; "
+        'measure="all_strings" needs none'
     )

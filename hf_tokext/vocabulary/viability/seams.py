@@ -119,9 +119,14 @@ class Seams:
                 return Seam.CUT if not tail or len(lead + end) in cuts else Seam.JOIN
         return Seam.NONE
 
+    def like(self, place: Place, tail: str) -> str:
+        """A tail that all characters follow in the same way, marks apart; the same for all tails of a kind."""
+        plain = len(tail) == 1 and place is Place.INSIDE and not (binds(tail) or binds_next(tail))
+        return self._samples[self._kind(tail)] if plain else tail
+
     def may_end(self, place: Place, tail: str) -> bool:
         """Whether a text may end after a tail."""
-        return self._cuts(place, tail) is not None
+        return not tail or self._cuts(place, tail) is not None
 
     def new_tail(self, place: Place, tail: str, text: str) -> tuple[Place, str]:
         """The place and tail after more text: the last character with the marks on it, and those before that they change."""
@@ -161,8 +166,7 @@ class Seams:
 
     def _row(self, place: Place, tail: str) -> np.ndarray:
         """[kinds] uint8: how characters of each kind follow a tail."""
-        plain = len(tail) == 1 and place is Place.INSIDE and not (binds(tail) or binds_next(tail))
-        key = (place, self._samples[self._kind(tail)] if plain else tail)
+        key = (place, self.like(place, tail))
         row = self._rows.get(key)
         if row is None or len(row) < len(self._samples):
             row = np.array([self.between(*key, sample) for sample in self._samples], dtype=np.uint8)

@@ -12,7 +12,7 @@ from hf_tokext.vocabulary.pieces import Vocabulary, space_mark
 from hf_tokext.vocabulary.viability.added import AddedMatches, Live
 from hf_tokext.vocabulary.viability.base import Viability
 from hf_tokext.vocabulary.viability.kept import Kept
-from hf_tokext.vocabulary.viability.seams import Place, Seam, Seams, first_cluster
+from hf_tokext.vocabulary.viability.seams import Place, Seam, Seams, binds, first_cluster
 from hf_tokext.vocabulary.viability.unigram_lattice import EMPTY, UnigramLattice, Window
 from hf_tokext.vocabulary.viability.utf8_beginnings import characters, size_of
 
@@ -76,8 +76,8 @@ class UnigramViability(Viability[UnigramState]):
 
         self._special = np.zeros(len(vocabulary), dtype=bool)
         self._special[[i for i in vocabulary.special if i != model.get("unk_id")]] = True
-        whole = model.get("byte_fallback") and unknown is not None and len(vocabulary.fallback) == 256
-        self._bytes = {vocabulary.piece(i)[0]: i for i in vocabulary.fallback} if whole else {}
+        by_bytes = model.get("byte_fallback") and unknown is not None
+        self._bytes = {vocabulary.piece(i)[0]: i for i in vocabulary.fallback} if by_bytes else {}
         self._pieces = [None if text is None else text.encode() for text in self._texts]
         for byte, index in self._bytes.items():
             self._pieces[index] = bytes([byte])
@@ -122,23 +122,25 @@ class UnigramViability(Viability[UnigramState]):
         beginning = state.partial + more
         if not any(characters(beginning)):
             return False
-        unseen = self._unseen((state.place, state.tail, beginning))
+        unseen = self._unseen((state.place, self._seams.like(state.place, state.tail), beginning))
         if unseen is not None and not self._spells(state, unseen):
             return True
         return any(
             self._is_unknown(state.place, state.tail, state.window, each) and not self._spells(state, each)
             for each in _each(characters(beginning))
-            if each not in self._scores and (unseen is not None or each in self._in_strings)
+            if each not in self._scores
         )
 
     def _find_unseen(self, key: tuple[Place, str, bytes]) -> str | None:
-        """A character that begins with given bytes, may follow a tail, and is in no string: it is always unknown."""
+        """A character, no mark, that begins with given bytes, may follow a tail, and is in no string: always unknown."""
         place, tail, beginning = key
-        unseen = (each for each in _each(characters(beginning)) if each not in self._in_strings)
+        unseen = (each for each in _each(characters(beginning)) if each not in self._in_strings and not binds(each))
         return next((each for each in unseen if self._is_unknown(place, tail, EMPTY, each)), None)
 
     def _is_unknown(self, place: Place, tail: str, window: Window, character: str) -> bool:
         """Whether a character that is no string itself may follow and is spelt by its bytes."""
+        if not self._bytes.keys() >= set(character.encode()):
+            return False
         seam = self._seams.between(place, tail, character)
         return seam is not Seam.NONE and self._lattice.ends_with(window if seam is Seam.JOIN else EMPTY, character)
 
@@ -158,8 +160,7 @@ class UnigramViability(Viability[UnigramState]):
         if index in self._added:
             return UnigramState(self._after_added, "", EMPTY, self._matches.read_added(state.live, index), b"")
         piece = self._pieces[index] or b""
-        at_start = state.place is Place.START and not state.tail
-        live = self._matches.read(state.live, piece.removeprefix(self.opening) if at_start else piece)
+        live = self._matches.read(state.live, piece)  # the opening is a space; no added token begins with one
         whole = state.partial + piece
         if index in self._bytes.values() and len(whole) < size_of(whole[0]):
             return state._replace(live=live, partial=whole)

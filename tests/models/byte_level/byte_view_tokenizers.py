@@ -63,3 +63,27 @@ def fallback() -> PreTrainedTokenizerFast:
     )
     core.add_special_tokens([*MARKERS, "<unk>"])
     return _wrapped(core)
+
+
+def unigram() -> PreTrainedTokenizerFast:
+    """SentencePiece's Unigram: the likeliest spelling, a space before every text, bytes for what has no token."""
+    scores = {"<s>": 0, "</s>": 0, "<unk>": 0, "<0xC3>": 0, "<0xA9>": 0, "▁": -2.0, "a": -2.5, "b": -3.0, "▁a": -3.5, "ab": -5.25,
+              "▁ab": -7.0, "ba": -5.0}  # fmt: skip
+    core = Tokenizer(models.Unigram(list(scores.items()), unk_id=2, byte_fallback=True))
+    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    core.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    core.add_special_tokens([*MARKERS, "<unk>"])
+    return _wrapped(core)
+
+
+def wordpiece() -> PreTrainedTokenizerFast:
+    """BERT's longest match: words in lower case, a space before each in what the model gives."""
+    tokens = [*MARKERS, "<unk>", "a", "b", "ab", "##a", "##b", "##ba", "!"]
+    core = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))
+    core.normalizer = normalizers.BertNormalizer(lowercase=True)
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.decoder = decoders.WordPiece(cleanup=False)
+    core.add_special_tokens([*MARKERS, "<unk>"])
+    return _wrapped(core)

@@ -34,16 +34,15 @@ def accepted(viability: Viability, longest: int, ids: list[int]) -> set[tuple[in
     return set(found)
 
 
-def accepted_texts(viability: Viability, longest: int, ids: list[int]) -> dict[tuple[int, ...], bool]:
-    """All sequences of the given ids up to so many bytes that are viable by the states' account, and whether complete."""
+def accepted_texts(viability: Viability, longest: int, sizes: dict[int, int]) -> dict[tuple[int, ...], bool]:
+    """All sequences of ids, each with its size, up to a size that are viable by the states' account, and if complete."""
     todo = [((), 0, viability.start())]
     found = {}
     while todo:
         read, size, state = todo.pop()
         found[read] = viability.complete(state)
         allowed = viability.allowed(state)
-        for index in ids:
-            more = size + len(viability.vocabulary.piece(index))
-            if allowed[index] and more <= longest:
-                todo.append(((*read, index), more, viability.advance(state, index)))
+        for index, own in sizes.items():
+            if allowed[index] and size + own <= longest:
+                todo.append(((*read, index), size + own, viability.advance(state, index)))
     return found
