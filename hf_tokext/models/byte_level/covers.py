@@ -18,6 +18,7 @@ from hf_tokext.models.byte_level.contexts import Context
 from hf_tokext.models.byte_level.heads import NOTHING, Head, Next, ending, log_sum
 from hf_tokext.models.byte_level.measures import Measure
 from hf_tokext.models.byte_level.passage import Passage
+from hf_tokext.models.byte_level.traces import Key
 
 BYTES = 256
 REMEMBERED = 256  # dropped heads that are kept for that
@@ -30,12 +31,14 @@ class Reading:
     Attributes:
         log_probabilities: [n] of each event given those before it, natural log.
         dropped: [n] share of the probability that was dropped at each.
+        merged: share of the probability of the heads that went on as their twins, added up over all places.
         events: [n, 256 + markers] log probabilities of what comes after each, where they were asked for.
     """
 
     log_probabilities: np.ndarray
     dropped: np.ndarray
     events: np.ndarray | None = None
+    merged: float = 0.0
 
 
 Work = Generator[list[Head], None, Reading]  # yields heads that are to be run
@@ -64,7 +67,7 @@ class Covers:
     heads: list[Head] = field(default_factory=list)
     passed: list[Head] = field(default_factory=list)
     deferred: list[Head] = field(default_factory=list)
-    ahead: dict[tuple[Context, int], Head] = field(default_factory=dict)
+    ahead: dict[Key, Head] = field(default_factory=dict)
     text: bytes = b""
     kept: float = 0.0
     opened: bool = False
@@ -107,6 +110,7 @@ class Covers:
             np.concatenate([np.zeros(0), *(part.log_probabilities for part in parts)]),
             np.concatenate([np.zeros(0), *(part.dropped for part in parts)]),
             np.concatenate([part.events for part in parts if part.events is not None]) if every and parts else None,
+            sum(part.merged for part in parts),
         )
 
     def take(self, head: Head, logits: np.ndarray) -> None:
@@ -215,7 +219,7 @@ class Covers:
         self.heads, self.passed = passage.heads, passage.passed[-REMEMBERED:]
         self.deferred, self.ahead = passage.deferred, passage.ahead
         self.text, self.kept = passage.text, passage.kept[-1]
-        reading = Reading(passage.log_probabilities(), passage.dropped())
+        reading = Reading(passage.log_probabilities(), passage.dropped(), merged=passage.merged)
         if every:
             start = len(passage.text) - len(data)
             reading.events = np.stack(

@@ -3,38 +3,28 @@
 import math
 from collections import defaultdict
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hf_tokext.models.byte_level.contexts import Context
-from hf_tokext.models.byte_level.heads import NOTHING, Head, Next, Step, ending, log_sum
+from hf_tokext.models.byte_level.heads import NOTHING, Head, Next, ending, log_sum
+from hf_tokext.models.byte_level.traces import Arrivals, Key, Trace, key_of
+from hf_tokext.models.byte_level.twins import Twins, may_merge
 
 if TYPE_CHECKING:
     from hf_tokext.models.byte_level.covers import Covers
 
 REVIVED = 8  # dropped heads that are run at once where no other head is left
 GUESSED = 8  # bytes from which on the tokenizer's own spelling is run first
-GUESSED_AFTER = 16  # tokens of it that are run behind a head of another spelling
+GUESSED_AFTER = 8  # tokens of it that are run behind a head of another spelling
 LIKELY = 0.1  # tokens that a text reaches with this probability are run ahead, whenever something is run
 DEFERRED = (
     10  # times the tolerance, and at most `MOST_DEFERRED`: heads of a smaller share together wait for the next pass
 )
 MOST_DEFERRED = 0.05
 NUMBERS_AT_ONCE = 1 << 25  # of the rows that are held at a time
-
-Key = tuple[Context, int]  # a context, and the token after it
-Runs = Generator[list[Head], None, list["_Trace"]]
-
-
-@dataclass(slots=True)
-class _Trace:
-    """What a head does on its way through the text."""
-
-    head: Head
-    steps: list[Step]
-    next: list[Next]
 
 
 class Passage:
@@ -44,7 +34,8 @@ class Passage:
     start of a text the first wave is the tokenizer's own spelling of it, which holds most of the probability; and behind
     each head of another spelling that meets it again, some tokens of it are run at once. A pass that is made anyway also
     runs the tokens that the text is likely to end with next. Heads at the end that have little of the probability wait
-    for the next pass, so that most bytes need none.
+    for the next pass, so that most bytes need none. Heads with little of it that end like a likelier one go on as that
+    (`Twins`), or else every spelling would be read to the end of the text beside all others.
 
     Args:
         covers: the text so far; it is not changed.
@@ -56,6 +47,7 @@ class Passage:
         kept: [n + 1] log probability of the heads that are not dropped, before the bytes and after each.
         heads: heads that the text may go on from.
         passed: heads that were dropped.
+        merged: share of the probability of the heads that went on as their twins, added up.
         deferred: heads that are to be run with the next pass.
         ahead: heads that were run before the text has reached them, by their context before the last token, and this.
         next: by the number of bytes before, weights of heads and what comes next after each.
@@ -71,9 +63,13 @@ class Passage:
         self.next: dict[int, list[tuple[float, Next]]] = defaultdict(list)
         self.ahead = dict(covers.ahead)
         self.deferred: list[Head] = []
-        self._waiting = list(covers.deferred)
+        self.merged = 0.0
+        self._waiting = {key_of(head): head for head in covers.deferred}
         self._deferred_before = {id(head) for head in covers.deferred} if len(data) == 1 else set()
-        self._guessed: dict[Key, _Trace] = {}
+        self._traces: dict[Key, Trace] = {}  # of heads that were run, reached or guessed
+        self._arrived = Arrivals()
+        self._twins = Twins()
+        self._most_merged = may_merge(covers.tolerance)
         self._spelling: list[tuple[int, int]] = []  # the tokenizer's own: ids, and where each ends
         self._tokens_before: dict[int, int] = {}  # how many of them spell the text up to a place
 
@@ -83,34 +79,24 @@ class Passage:
         Yields:
             Heads that are to be run.
         """
-        traces = [self._follow(replace(head), self._start) for head in self._covers.heads]
-        if self._start == 0 and len(self.text) >= GUESSED and traces:
+        roots = self._covers.heads
+        if self._start == 0 and len(self.text) >= GUESSED and roots:
             self._spelling = self._covers.base.spell(self.text)
             self._tokens_before = {0: 0} | {end: count for count, (_, end) in enumerate(self._spelling, 1)}
-            root = traces[0].head
-            yield from self._run([], self._spell_on(root.context, root.state, 0, len(self._spelling)))
-        while traces:
-            while traces:
-                traces += self._spread(traces.pop())
-            # copies, as other copies of the text may run the same
-            chosen = [replace(head, context=head.context.again()) for head in self._choose()]
-            traces = (yield from self._run(chosen, self._guesses(chosen))) if chosen else []
-            for trace in traces:
-                self._add(trace.head.end, trace.head.weight)
-        self.passed += self._waiting
+            yield from self._run([], self._spell_on(roots[0].context, roots[0].state, 0, len(self._spelling)))
+        self._begin()
+        while chosen := [replace(head, context=head.context.again()) for head in self._choose()]:
+            yield from self._run(chosen, self._guesses(chosen))
+            self._sweep()
+        self.passed += self._waiting.values()
         self.ahead = {key: head for key, head in self.ahead.items() if self._reachable(*key)}
 
     def end(self) -> Generator[list[Head], None, None]:
         """Find the heads that end with the text, which `run` may have dropped; yields heads that are to be run."""
-        traces = [self._follow(replace(head), self._start) for head in self._covers.heads]
-        while traces:
-            while traces:
-                traces += self._spread(traces.pop())
-            chosen = [replace(head, context=head.context.again()) for head in self._choose_ended()]
-            if chosen:
-                traces = yield from self._run(chosen, [])
-            for trace in traces:
-                self._add(trace.head.end, trace.head.weight)
+        self._begin()
+        while chosen := [replace(head, context=head.context.again()) for head in self._choose_ended()]:
+            yield from self._run(chosen, [])
+            self._sweep()
         self.heads = [head for head in self.heads if head.end == len(self.text) and not head.opening]
 
     def log_probabilities(self) -> np.ndarray:
@@ -130,29 +116,35 @@ class Passage:
     def _totals(self) -> list[float]:
         """Log probability of all heads at each place, dropped ones included."""
         waiting: dict[int, list[float]] = defaultdict(list)
-        for head in self._waiting:
+        for head in self._waiting.values():
             waiting[max(head.end - self._start, 0)].append(head.weight)
         return [log_sum([kept, *waiting[at]]) for at, kept in enumerate(self.kept)]
 
-    def _run(self, heads: list[Head], guesses: list[Head]) -> Runs:
+    def _begin(self) -> None:
+        """Let the heads of the text so far go on; they are counted in `kept` already."""
+        for root in [replace(head) for head in self._covers.heads]:
+            self._traces[key_of(root)] = trace = self._follow(root, self._start)
+            self._twins.add(root)
+            self._spread(trace, root.weight)
+        self._sweep()
+
+    def _run(self, heads: list[Head], guesses: list[Head]) -> Generator[list[Head], None, None]:
         """Have heads run and follow each through the text; guesses are kept until the text is known to reach them."""
         queue = heads + guesses
         size = max(NUMBERS_AT_ONCE // len(self._trie.order), 1)
-        traces = []
         for start in range(0, len(queue), size):
             part = queue[start : start + size]
             yield part
-            traces += [self._follow(head, head.end) for head in part]
-        for trace in traces[len(heads) :]:
-            context = trace.head.context
-            assert context.parent is not None
-            if trace.head.end > len(self.text):
-                self.ahead[context.parent, context.token] = trace.head
-            else:
-                self._guessed[context.parent, context.token] = trace
-        return traces[: len(heads)]
+            for head in part:
+                if head.end > len(self.text):
+                    self.ahead[key_of(head)] = head
+                    continue
+                weight, head.weight = head.weight, NOTHING
+                self._traces[key_of(head)] = trace = self._follow(head, head.end)
+                if weight > NOTHING:
+                    self._arrived.add(trace, weight)
 
-    def _follow(self, head: Head, at: int) -> _Trace:
+    def _follow(self, head: Head, at: int) -> Trace:
         steps, found, trie = [], [], self._trie
         if self._every and at <= len(self.text):
             found.append(head.next(at, trie))
@@ -162,7 +154,7 @@ class Passage:
                 found.append(head.next(step.position, trie))
         if head.place is None:
             head.row = head.markers = None
-        return _Trace(head, steps, found)
+        return Trace(head, steps, found)
 
     def _guesses(self, chosen: list[Head]) -> list[Head]:
         """What to run along with heads: how they will go on in the text, or the text after them."""
@@ -207,7 +199,7 @@ class Passage:
                         found.append(Head(Context(head.context, index), NOTHING, end, head.state))
         return found
 
-    def _reachable(self, context: Context, index: int) -> bool:
+    def _reachable(self, context: Context | None, index: int) -> bool:
         """Whether some live head may go on with a token."""
         rank = self._trie.rank[index]
         return any(
@@ -215,50 +207,73 @@ class Passage:
             for head in self.heads
         )
 
-    def _spread(self, trace: _Trace) -> list[_Trace]:
-        """Add what a head gives to each place; returns what was guessed and is reached now."""
-        head, reached = trace.head, []
+    def _sweep(self) -> None:
+        """Spread all that has arrived."""
+        while self._arrived:
+            trace, weight = self._arrived.pop()
+            self._add(trace.head.end, weight)
+            trace.head.weight = log_sum((trace.head.weight, weight))
+            self._twins.add(trace.head)
+            self._spread(trace, weight)
+
+    def _spread(self, trace: Trace, weight: float) -> None:
+        """Add what a head gives to each place, for so much of its weight."""
+        head = trace.head
         for step in trace.steps:
             if step.longer > 0:
-                self._add(step.position, head.weight + math.log(step.longer))
+                self._add(step.position, weight + math.log(step.longer))
             for index, chance in zip(step.ids.tolist(), step.chances.tolist(), strict=True):
-                if chance <= 0:
-                    continue
-                weight = head.weight + math.log(chance)
-                found = self._known((head.context, index), weight, step.position)
-                if found is None:
-                    self._waiting.append(Head(Context(head.context, index), weight, step.position, head.state))
-                else:
-                    self._add(step.position, weight)
-                    reached.append(found)
+                if chance > 0:
+                    self._reach(head, index, weight + math.log(chance), step.position)
         for each in trace.next:
-            self.next[each.position].append((head.weight, each))
-        if head.place is not None:
+            self.next[each.position].append((weight, each))
+        if head.place is not None and not trace.spread:
             self.heads.append(head)
-        return reached
+        trace.spread = True
 
-    def _known(self, key: Key, weight: float, end: int) -> _Trace | None:
-        """What has been run already of a context and a token after it."""
-        trace, head = self._guessed.pop(key, None), self.ahead.pop(key, None)
-        if trace is None and head is not None:
-            trace = self._follow(replace(head, end=end), end)  # other copies of the text may come to it too
-        if trace is not None:
-            trace.head.weight = weight
-        return trace
+    def _reach(self, head: Head, index: int, weight: float, end: int) -> None:
+        """Come to a token after a head."""
+        key = (head.context, index)
+        if key not in self._traces and key in self.ahead:
+            ready = self.ahead.pop(key)  # copied, as other copies of the text may come to it too
+            self._traces[key] = self._follow(replace(ready, end=end, weight=NOTHING), end)
+        if key in self._traces:
+            self._arrived.add(self._traces[key], weight)
+        elif key in self._waiting:
+            self._waiting[key].weight = log_sum((self._waiting[key].weight, weight))
+        else:
+            self._waiting[key] = Head(Context(head.context, index), weight, end, head.state)
 
     def _add(self, position: int, weight: float) -> None:
         at = position - self._start
         if at >= 0:
             self.kept[at] = log_sum((self.kept[at], weight))
 
+    def _merge(self, totals: list[float]) -> bool:
+        """Let waiting heads of little probability go on as their twins; says whether something is to be spread."""
+        for head, twin in list(self._twins.pairs(self._waiting.values())) if self._most_merged else ():
+            share = math.exp(head.weight - totals[max(head.end - self._start, 0)])
+            if share > self._most_merged or not (key_of(twin) in self._waiting or key_of(twin) in self._traces):
+                continue
+            del self._waiting[key_of(head)]
+            self.merged += share
+            if key_of(twin) in self._waiting:
+                twin.weight = log_sum((twin.weight, head.weight))
+            else:
+                self._arrived.add(self._traces[key_of(twin)], head.weight)
+        return bool(self._arrived)
+
     def _choose(self) -> list[Head]:
         """The waiting heads that are to be run; where no head is left at some place, some of those that were dropped."""
         totals = self._totals()
+        while self._merge(totals):
+            self._sweep()
+            totals = self._totals()
         bars = [total + self._covers.log_tolerance for total in totals]
-        chosen = [head for head in self._waiting if head.weight > bars[max(head.end - self._start, 0)]]
+        chosen = [head for head in self._waiting.values() if head.weight > bars[max(head.end - self._start, 0)]]
         if not chosen and NOTHING in totals:
             end = self._start + totals.index(NOTHING)
-            candidates = [head for head in (*self.passed, *self._waiting) if head.end < end]
+            candidates = [head for head in (*self.passed, *self._waiting.values()) if head.end < end]
             chosen = sorted(candidates, key=lambda head: head.weight)[-REVIVED:]
         elif all(head.end == len(self.text) or id(head) in self._deferred_before for head in chosen):
             share = math.exp(log_sum(head.weight for head in chosen) - self.kept[-1]) if NOTHING not in self.kept else 1
@@ -269,7 +284,7 @@ class Passage:
 
     def _choose_ended(self) -> list[Head]:
         """Heads that were dropped and have a share of what ends with the text, or might have most of it."""
-        left = [*self.passed, *self._waiting]
+        left = [*self.passed, *self._waiting.values()]
         ended = log_sum(head.weight for head in (*self.heads, *left) if head.end == len(self.text) and not head.opening)
         bar = ended + self._covers.log_tolerance
         chosen = [head for head in left if head.weight > (bar if head.end == len(self.text) else ended)]
@@ -280,5 +295,5 @@ class Passage:
     def _forget(self, taken: list[Head]) -> None:
         """Take heads out of those that were not run."""
         known = {id(head) for head in taken}
-        self._waiting = [head for head in self._waiting if id(head) not in known]
+        self._waiting = {key: head for key, head in self._waiting.items() if id(head) not in known}
         self.passed = [head for head in self.passed if id(head) not in known]

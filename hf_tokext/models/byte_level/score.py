@@ -25,11 +25,13 @@ class ByteScore:
         log_probabilities: [bytes] of each byte given those before it, natural log.
         measure: which probability that is, "all_strings" or "canonical"; of an ensemble, how it combines which.
         dropped: share of the probability that was dropped on the way, added up; 0 is exact.
+        merged: share of the probability of token sequences that were read on as others that end alike, added up.
     """
 
     log_probabilities: np.ndarray
     measure: str
     dropped: float
+    merged: float = 0.0
 
     @property
     def bits_per_byte(self) -> float:
@@ -74,7 +76,9 @@ def score_bytes(
 
 def _of_view(view: ByteView, texts: list[bytes]) -> list[ByteScore]:
     readings = view.read(view.texts(len(texts)), texts)
-    return [ByteScore(each.log_probabilities, view.measure, float(each.dropped.sum())) for each in readings]
+    return [
+        ByteScore(each.log_probabilities, view.measure, float(each.dropped.sum()), each.merged) for each in readings
+    ]
 
 
 def _of_ensemble(model: ByteEnsembleForCausalLM, texts: list[bytes]) -> list[ByteScore]:
