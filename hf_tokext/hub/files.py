@@ -32,6 +32,7 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 # weights that are not uploaded, but that an earlier checkpoint may have left where loaders find them
 OLD = ("pytorch_model*.bin", "adapter_model*.bin", "tf_model*.h5", "flax_model*.msgpack", "*.index.json")
 TEMPLATES = "additional_chat_templates"
+BASE_TOKENIZERS = "base_tokenizer*"  # folders of what byte-level models rest on
 TRAINING = ("trainer_state.json", "optimizer.pt", "optimizer.bin", "scheduler.pt", "training_args.bin")
 NOT_ENTERED = (".*", "checkpoint-*", "runs", "__pycache__", "*-training")
 
@@ -108,10 +109,11 @@ def is_stale(name: str, chosen: Selection) -> bool:
 
     Returns:
         True for weights in any format, configs, tokenizer files and reports that the new checkpoint does not have, at
-        the top or among the chat templates.
+        the top, among the chat templates, or among the tokenizers of byte-level models.
     """
     path = PurePosixPath(name)
-    if name in chosen.files or str(path.parent) not in (".", TEMPLATES):
+    top = path.parts[0] if len(path.parts) > 1 else ""
+    if name in chosen.files or not (top in ("", TEMPLATES) or fnmatchcase(top, BASE_TOKENIZERS)):
         return False
     return is_model_file(name) or _matches(path.name, (*OLD, *REPORTS))
 

@@ -21,6 +21,7 @@ from hf_tokext.transplant.folder import output_folder, refuse_overlap
 from hf_tokext.transplant.report import REPORT_JSON, REPORT_MARKDOWN
 from hf_tokext.transplant.tokenizer_files import check_tokenizer_files, load_tokenizer
 
+TEMPLATES = "additional_chat_templates"
 PLOT = "hf_tokext_recovery.png"
 WEIGHTS = (
     ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".gguf", ".ggml", ".h5", ".hdf5", ".msgpack", ".onnx",
@@ -167,9 +168,11 @@ def _copy_the_rest(source: Path, target: Path) -> None:
 
     config.json is copied too, since nothing in it changed.
     """
-    for path in sorted(source.iterdir()):
+    for path in sorted([*source.iterdir(), *(source / TEMPLATES).glob("*.jinja")]):
         if path.is_file() and not path.name.lower().endswith(WEIGHTS):
-            shutil.copyfile(checked_file(source, path.name), target / path.name)
+            name = path.relative_to(source).as_posix()
+            (target / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(checked_file(source, name), target / name)
 
 
 def _draw(report: HealReport, path: Path) -> None:

@@ -5,7 +5,17 @@ import torch
 from huggingface_hub import hf_hub_download
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from hf_tokext import ByteTokenizer, GlyphConfig, GlyphForCausalLM, GlyphTokenizer, push_checkpoint
+from hf_tokext import (
+    ByteEnsembleForCausalLM,
+    ByteTokenizer,
+    GlyphConfig,
+    GlyphForCausalLM,
+    GlyphTokenizer,
+    byteify,
+    push_checkpoint,
+)
+from tests.models.byte_level import byte_view_tokenizers as small
+from tests.models.byte_level.enumeration import tiny_llama
 from tests.tiny_models import tiny, tiny_config
 
 TEXT = "déjà 🙂"
@@ -50,3 +60,50 @@ def test_push_and_pull(hub, tmp_path, make):
     made = {}
     exec(code, made)  # the card's own words
     assert type(made["model"]) is type(model) and made["output"].shape[1] > made["inputs"].input_ids.shape[1]
+
+
+def byteified(folder):
+    tokenizer = small.plain()
+    model, byte_tokenizer = byteify(tiny_llama(len(tokenizer)).float(), tokenizer)
+    model.save_pretrained(folder)
+    byte_tokenizer.save_pretrained(folder)
+    return model, byte_tokenizer
+
+
+def ensemble(folder):
+    members = []
+    for seed, make in enumerate([small.plain, small.characters]):
+        tokenizer = make()
+        members.append(byteify(tiny_llama(len(tokenizer), seed).float(), tokenizer)[0])
+    model, tokenizer = ByteEnsembleForCausalLM.from_members(members)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model, tokenizer
+
+
+@pytest.mark.parametrize("make", [byteified, ensemble])
+def test_the_tokenizers_of_the_bases_go_along_in_every_revision(hub, tmp_path, make):
+    model, tokenizer = make(tmp_path / "model")
+    pushed = push_checkpoint(tmp_path / "model", "me/bytes", revision="old")
+    folders = set(model.base_tokenizers())
+    assert {name.partition("/")[0] for name in pushed.files if "/" in name} == folders
+    assert pushed.left_out == [] and not push_checkpoint(tmp_path / "model", "me/bytes", revision="old").changed
+
+    options = {"revision": "old", "cache_dir": tmp_path / "cache"}
+    pulled = AutoModelForCausalLM.from_pretrained("me/bytes", **options)
+    there = AutoTokenizer.from_pretrained("me/bytes", **options)
+    assert type(pulled) is type(model) and type(there) is ByteTokenizer
+    ids = there("abca", return_tensors="pt").input_ids
+    assert ids.tolist() == tokenizer("abca", return_tensors="pt").input_ids.tolist()
+    torch.testing.assert_close(pulled(ids).logits.exp(), model(ids).logits.exp(), atol=1e-6, rtol=0)
+    with pytest.raises(ValueError, match="Unrecognized model"):  # nothing is in the main revision
+        AutoModelForCausalLM.from_pretrained("me/bytes", cache_dir=tmp_path / "cache")
+
+
+def test_tokenizers_of_an_earlier_ensemble_do_not_stay(hub, tmp_path):
+    ensemble(tmp_path / "both")
+    push_checkpoint(tmp_path / "both", "me/bytes")
+    byteified(tmp_path / "one")
+    deleted = push_checkpoint(tmp_path / "one", "me/bytes", overwrite=True).deleted
+    assert deleted and all(name.startswith(("base_tokenizer_0/", "base_tokenizer_1/")) for name in deleted)
+    assert "base_tokenizer_1/tokenizer.json" in deleted

@@ -163,3 +163,12 @@ def test_no_weights_of_the_source_come_along(folder):
     names = set(contents(target))
     assert names.isdisjoint(stale)
     assert {"notes.txt", "LICENSE", "model.safetensors", "tokenizer.json"} <= names
+
+
+def test_all_chat_templates_come_along(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = {"default": "a{{ messages }}", "tool_use": "b{{ messages }}"}
+    tokenizer.save_pretrained(folder)
+    assert (folder / "additional_chat_templates" / "tool_use.jinja").is_file()
+    target, _ = heal_checkpoint(folder, [TEXT], **OPTIONS)
+    assert AutoTokenizer.from_pretrained(target).chat_template == tokenizer.chat_template

@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -195,3 +198,44 @@ def test_what_cannot_be_byteified_is_refused():
     model.config.eos_token_id = model.generation_config.eos_token_id = None
     with pytest.raises(VocabularyError, match="end of sequence"):
         byteify(model, endless)
+
+
+def test_copies_and_pickles_read_the_same():
+    model, tokenizer = made()
+    given = batch(tokenizer, ["aba", "a"])
+    expected = model(**given).logits
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(other(**given).logits, expected)
+
+
+def test_in_bfloat16_the_same_up_to_its_numbers(tmp_path):
+    model, tokenizer = made(tolerance=1e-3)
+    given = batch(tokenizer, ["abca", "a"])
+    expected = model(**given).logits.exp()
+    model.save_pretrained(tmp_path)
+    halved = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    assert halved.dtype == torch.bfloat16
+    found = halved(**given).logits
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found[0].exp().sum(-1), torch.ones(4), atol=1e-5, rtol=0)
+    assert (found.exp() - expected).abs().mean() < 0.02
+    cast = model.to(torch.bfloat16)  # what was run before is forgotten
+    torch.testing.assert_close(cast(**given).logits.exp(), found.exp(), atol=1e-3, rtol=0)
+
+
+def test_weights_that_lie_on_disk(tmp_path):
+    model, tokenizer = made()
+    given = batch(tokenizer, ["abca", "a"])
+    model.save_pretrained(tmp_path / "model")
+    layers = {f"base.model.layers.{number}": "disk" for number in range(2)}
+    places = {
+        "base.model.embed_tokens": "cpu",
+        "base.model.norm": "cpu",
+        "base.model.rotary_emb": "cpu",
+        "base.lm_head": "cpu",
+    }
+    spread = AutoModelForCausalLM.from_pretrained(
+        tmp_path / "model", dtype="auto", device_map=layers | places, offload_folder=tmp_path / "disk"
+    )
+    assert spread.base.model.layers[0].mlp.up_proj.weight.device.type == "meta"
+    torch.testing.assert_close(spread(**given).logits.exp(), model(**given).logits.exp(), atol=1e-12, rtol=0)

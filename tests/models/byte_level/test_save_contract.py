@@ -6,11 +6,13 @@ import sys
 import textwrap
 
 import pytest
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from hf_tokext import ByteTokenizer
+from hf_tokext import ByteEnsembleForCausalLM, ByteTokenizer, byteify
 from hf_tokext.registry import CODE_FILE
 from tests.model_types import each_default_config
+from tests.models.byte_level import byte_view_tokenizers as small
+from tests.models.byte_level.enumeration import tiny_llama
 
 TEXT = "déjà vu</s>"
 IDS = [257, *"déjà vu".encode(), 258]
@@ -83,4 +85,48 @@ def test_absent_and_trusted_the_message_says_what_to_install(tmp_path):
     saved(tmp_path, "mistral")
     load = "AutoTokenizer.from_pretrained(folder, trust_remote_code=True)"
     out, error = in_another_process(tmp_path, load, without_package=True)
+    assert out == "" and "pip install hf_tokext" in error
+
+
+def byteified(folder):
+    base_tokenizer = small.plain()
+    model, tokenizer = byteify(tiny_llama(len(base_tokenizer)).float(), base_tokenizer)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def ensemble(folder):
+    base_tokenizer = small.plain()
+    members = [byteify(tiny_llama(len(base_tokenizer), seed).float(), base_tokenizer)[0] for seed in (0, 1)]
+    for part in ByteEnsembleForCausalLM.from_members(members):
+        part.save_pretrained(folder)
+
+
+GENERATE = """
+from transformers import AutoModelForCausalLM
+model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
+tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+found = model.generate(**tokenizer("ab", return_tensors="pt"), max_new_tokens=4, do_sample=False)
+print(type(model).__module__, type(tokenizer).__module__, tokenizer.decode(found[0]))
+"""
+
+
+@pytest.mark.parametrize("make", [byteified, ensemble])
+def test_models_installed_but_not_imported_trust_gives_the_classes(tmp_path, make):
+    make(tmp_path)
+    out, error = in_another_process(tmp_path, GENERATE)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    found = tokenizer.decode(
+        model.generate(**tokenizer("ab", return_tensors="pt"), max_new_tokens=4, do_sample=False)[0]
+    )
+    name = {byteified: "modeling_byte_level", ensemble: "modeling_byte_ensemble"}[make]
+    here = "hf_tokext.models.byte_level."
+    assert out == f"{here}{name} {here}tokenization_byte_level {found}", error
+
+
+@pytest.mark.parametrize("make", [byteified, ensemble])
+def test_models_absent_and_trusted_the_message_says_what_to_install(tmp_path, make):
+    make(tmp_path)
+    out, error = in_another_process(tmp_path, GENERATE, without_package=True)
     assert out == "" and "pip install hf_tokext" in error
