@@ -58,6 +58,7 @@ class Covers:
         ahead: heads that were run before the text has reached them, by their context before the last token, and this.
         text: bytes since the last marker.
         kept: log probability of `heads`.
+        earlier: the same at every place of the text before.
         opened: whether something stands before the text yet.
     """
 
@@ -70,6 +71,7 @@ class Covers:
     ahead: dict[Key, Head] = field(default_factory=dict)
     text: bytes = b""
     kept: float = 0.0
+    earlier: list[float] = field(default_factory=list)
     opened: bool = False
 
     def fork(self) -> "Covers":
@@ -156,6 +158,7 @@ class Covers:
         total = log_sum(root.weight for root in roots)
         bar = total + self.log_tolerance
         self.text, self.passed, self.deferred, self.ahead, self.opened = b"", [], [], {}, True
+        self.earlier = []
         self.heads = [root for root in roots if root.weight > bar] or sorted(roots, key=lambda root: root.weight)[-1:]
         if self.heads:
             yield self.heads
@@ -218,7 +221,7 @@ class Covers:
         yield from passage.run()
         self.heads, self.passed = passage.heads, passage.passed[-REMEMBERED:]
         self.deferred, self.ahead = passage.deferred, passage.ahead
-        self.text, self.kept = passage.text, passage.kept[-1]
+        self.text, self.kept, self.earlier = passage.text, passage.kept[-1], [*self.earlier, *passage.kept[:-1]]
         reading = Reading(passage.log_probabilities(), passage.dropped(), merged=passage.merged)
         if every:
             start = len(passage.text) - len(data)

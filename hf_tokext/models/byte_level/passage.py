@@ -117,7 +117,7 @@ class Passage:
         """Log probability of all heads at each place, dropped ones included."""
         waiting: dict[int, list[float]] = defaultdict(list)
         for head in self._waiting.values():
-            waiting[max(head.end - self._start, 0)].append(head.weight)
+            waiting[head.end - self._start].append(head.weight)
         return [log_sum([kept, *waiting[at]]) for at, kept in enumerate(self.kept)]
 
     def _begin(self) -> None:
@@ -252,7 +252,7 @@ class Passage:
     def _merge(self, totals: list[float]) -> bool:
         """Let waiting heads of little probability go on as their twins; says whether something is to be spread."""
         for head, twin in list(self._twins.pairs(self._waiting.values())) if self._most_merged else ():
-            share = math.exp(head.weight - totals[max(head.end - self._start, 0)])
+            share = math.exp(self._share(head, totals))
             if share > self._most_merged or not (key_of(twin) in self._waiting or key_of(twin) in self._traces):
                 continue
             del self._waiting[key_of(head)]
@@ -269,18 +269,24 @@ class Passage:
         while self._merge(totals):
             self._sweep()
             totals = self._totals()
-        bars = [total + self._covers.log_tolerance for total in totals]
-        chosen = [head for head in self._waiting.values() if head.weight > bars[max(head.end - self._start, 0)]]
+        bar = self._covers.log_tolerance
+        chosen = [head for head in self._waiting.values() if self._share(head, totals) > bar]
         if not chosen and NOTHING in totals:
             end = self._start + totals.index(NOTHING)
             candidates = [head for head in (*self.passed, *self._waiting.values()) if head.end < end]
-            chosen = sorted(candidates, key=lambda head: head.weight)[-REVIVED:]
+            chosen = sorted(candidates, key=lambda head: self._share(head, totals))[-REVIVED:]
         elif all(head.end == len(self.text) or id(head) in self._deferred_before for head in chosen):
             share = math.exp(log_sum(head.weight for head in chosen) - self.kept[-1]) if NOTHING not in self.kept else 1
             if share <= min(DEFERRED * self._covers.tolerance, MOST_DEFERRED):
                 self.deferred, chosen = chosen, []
         self._forget([*chosen, *self.deferred])
         return chosen
+
+    def _share(self, head: Head, totals: list[float]) -> float:
+        """Log of a head's share of the probability of the text up to its end."""
+        at = head.end - self._start
+        total = totals[at] if at >= 0 else self._covers.earlier[head.end]
+        return head.weight - total if total > NOTHING else math.inf
 
     def _choose_ended(self) -> list[Head]:
         """Heads that were dropped and have a share of what ends with the text, or might have most of it."""
