@@ -4,7 +4,8 @@
     python scripts/fuzz_viability.py --tokenizer llama3-tokenizer --soundness 4
 
 A tokenizer is a sample of scripts/samples.py, or a folder with tokenizer.json. Texts are sources of the standard library,
-pydoc's topics, letters of many scripts, strings of hard characters, and the files under --data. Every beginning of each
+pydoc's topics, letters of many scripts, strings of hard characters, and the files under --data; what a tokenizer's normalizer
+changes or it has no token for is changed or left out beforehand. Every beginning of each
 text's encoding must be accepted; --soundness N asks also whether the sequences that are accepted and spell a string of up
 to N characters of a few kinds are beginnings of the encodings of the strings that go on from there by 4 characters.
 """
@@ -89,10 +90,14 @@ def completeness(viability: Viability, core: Tokenizer, size: int, data: Path | 
     for text in texts(data, seed):
         if count >= size:
             break
-        text = core.normalizer.normalize_str(text) if core.normalizer and "NFC" in str(core.normalizer) else text
+        text = _kept(core, vocabulary, text)
         ids = core.encode(text, add_special_tokens=False).ids
         spelt = b"".join(vocabulary.piece(index) for index in ids)
-        if not (spelt.endswith(text.encode()) and len(spelt) - len(text.encode()) <= len(viability.opening)):
+        if vocabulary.kind == "wordpiece":
+            left_out += (unknown := bool(set(ids) & vocabulary.special.keys()))
+            if unknown:
+                continue
+        elif not (spelt.endswith(text.encode()) and len(spelt) - len(text.encode()) <= len(viability.opening)):
             left_out += 1  # the tokenizer changes this text
             if left_out > MOST_LEFT_OUT:
                 print(f"  {left_out} texts are not spelt by their ids, such as {text[:60]!r}")
@@ -116,6 +121,13 @@ def completeness(viability: Viability, core: Tokenizer, size: int, data: Path | 
     print(f"  accepted {read:,} of {read:,} ids of {count:,} bytes ({left_out} texts left out); "
           f"{1000 * asked / max(read, 1):.3f} ms an id, at most {slowest:.2f} s")  # fmt: skip
     return True
+
+
+def _kept(core: Tokenizer, vocabulary: Vocabulary, text: str) -> str:
+    """What the tokenizer keeps of a text, as a text that it does not change."""
+    if vocabulary.spec["model"]["type"] == "BPE":
+        return core.normalizer.normalize_str(text) if core.normalizer and "NFC" in str(core.normalizer) else text
+    return core.decode(core.encode(text, add_special_tokens=False).ids)  # unknown characters are left out, too
 
 
 def soundness(viability: Viability, core: Tokenizer, longest: int, walks: int, seed: int) -> bool:
@@ -220,6 +232,8 @@ def main() -> int:
         spelt = tuple(piece.replace(mark, b" ") if piece is not None else None for piece in vocabulary.pieces)
         viability.vocabulary = replace(vocabulary, pieces=spelt)
         core = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        core.no_truncation()
+        core.no_padding()
         good &= completeness(viability, core, arguments.bytes, arguments.data, arguments.seed)
         if arguments.soundness:
             good &= soundness(viability, core, arguments.soundness, arguments.walks, arguments.seed)

