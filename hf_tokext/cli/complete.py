@@ -18,8 +18,10 @@ def complete(
     arrangement: Annotated[
         str, typer.Option(help="With --suffix: prefix_suffix_middle or suffix_prefix_middle.")
     ] = "prefix_suffix_middle",
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens to write; in mode bytes, bytes.")] = 64,
-    temperature: Annotated[float, typer.Option(help="0 takes the most likely; else drawn at this temperature.")] = 0.0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to write; in mode bytes, bytes.")] = 64,
+    temperature: Annotated[
+        float, typer.Option(min=0, help="0 takes the most likely; else drawn at this temperature.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
     measure: Annotated[str, typer.Option(help="canonical (spellings of the tokenizer) or all_strings.")] = "canonical",
     tolerance: Annotated[

@@ -1,0 +1,72 @@
+"""`tokext byteify` and `tokext complete`, as they are typed."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hf_tokext import ByteLevelForCausalLM, complete
+from hf_tokext.cli import main
+from tests.cli.scratch import contents
+
+
+def run(*arguments):
+    """Run a command; gives its exit code."""
+    with pytest.raises(SystemExit) as left:
+        main(list(arguments))
+    return left.value.code
+
+
+def test_a_checkpoint_of_bytes_is_written_and_gone_on_from(here, capfdbinary):
+    before = contents(here / "base")
+    assert run("byteify", "base", "bytes", "--measure", "canonical", "--tolerance", "0.01") == 0
+    assert b"measure canonical, tolerance 0.01" in capfdbinary.readouterr().out
+    assert contents(here / "base") == before
+    model = AutoModelForCausalLM.from_pretrained("bytes")
+    assert isinstance(model, ByteLevelForCausalLM) and model.config.tolerance == 0.01
+    for folder in ("base", "bytes"):
+        options = [] if folder == "bytes" else ["--tolerance", "0.01"]
+        for mode in ("boundary", "bytes"):
+            arguments = ["complete", folder, "--prompt", "The qui", "--mode", mode, "--max-new-tokens", "5"]
+            assert run(*arguments, *options) == 0
+            (expected,) = complete(model, "The qui", mode=mode, max_new_tokens=5, do_sample=False)
+            assert capfdbinary.readouterr().out == expected + b"\n"
+
+
+def test_what_is_drawn_is_drawn_by_the_seed(here, capfdbinary):
+    found = []
+    for seed in ("1", "1", "2", "3"):
+        arguments = ["--prompt", "The qui", "--temperature", "1.5", "--seed", seed, "--max-new-tokens", "12"]
+        assert run("complete", "base", *arguments) == 0
+        found.append(capfdbinary.readouterr().out)
+    assert found[0] == found[1] and len(set(found)) > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["byteify", "nowhere", "out"], "nowhere"),
+        (["byteify", "base", "out", "--measure", "viterbi"], "measure must be one of"),
+        (["byteify", "base", "out", "--tolerance", "1"], "tolerance"),
+        (["byteify", "base", "base"], "base"),
+        (["complete", "base", "--prompt", ""], "prompt 0 is empty"),
+        (["complete", "base", "--prompt", "a", "--suffix", "b"], "not trained to fill in the middle"),
+        (["complete", "base", "--prompt", "a", "--mode", "tokens"], "mode must be one of"),
+        (["complete", "base", "--prompt", "a", "--max-new-tokens", "0"], "max-new-tokens"),
+        (["complete", "base", "--prompt", "a", "--temperature", "-1"], "temperature"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(here, capsys, arguments, message):
+    before = contents(here)
+    assert run(*arguments) != 0
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+    assert contents(here) == before
+
+
+def test_a_model_that_is_smaller_than_its_tokenizer(here, capsys):
+    AutoTokenizer.from_pretrained("donor").save_pretrained("base")  # 10 ids more than the base has rows
+    before = contents(here)
+    assert run("byteify", "base", "out") != 0
+    assert "they do not belong together" in capsys.readouterr().err
+    assert contents(here) == before
+    assert torch.is_tensor(AutoModelForCausalLM.from_pretrained("base").get_input_embeddings().weight)
