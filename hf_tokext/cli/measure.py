@@ -17,7 +17,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 def bits(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Folders or Hub ids of causal LMs.")],
     text: TextOption,
-    window: Annotated[int, typer.Option(help="Tokens in a window, the opening one included.")] = 512,
+    window: Annotated[
+        int, typer.Option(help="Tokens (of models over bytes: bytes) in a window, the opening one included.")
+    ] = 512,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or auto (as stored).")] = "float32",
     batch_size: Annotated[int | None, typer.Option(help="Windows at once; default: by memory.")] = None,
     as_json: JsonOption = False,
@@ -27,6 +29,8 @@ def bits(
 
     from hf_tokext.cli.loading import load_causal_model
     from hf_tokext.measure import bits_per_byte, read_texts
+    from hf_tokext.models.byte_level.bits import bits_of_bytes
+    from hf_tokext.models.byte_level.byte_model import ByteModel
     from hf_tokext.transplant.checkpoint_source import local_folder
     from hf_tokext.transplant.tokenizer_files import load_tokenizer
 
@@ -35,6 +39,9 @@ def bits(
     for name in models:
         folder = local_folder(name)
         tokenizer, model = load_tokenizer(folder, name), load_causal_model(folder, name, dtype)
+        if isinstance(model, ByteModel):
+            found.append({"model": name, "window": window, **bits_of_bytes(model, texts, window).to_dict()})
+            continue
         with tqdm(desc=Path(name).name, unit="window") as bar:
 
             def show(done: int, total: int, bar: Any = bar) -> None:

@@ -1,10 +1,14 @@
 """`tokext byteify` and `tokext complete`, as they are typed."""
 
+import json
+import math
+from itertools import pairwise
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from hf_tokext import ByteLevelForCausalLM, complete
+from hf_tokext import ByteLevelForCausalLM, complete, score_bytes
 from hf_tokext.cli import main
 from tests.cli.scratch import contents
 
@@ -30,6 +34,23 @@ def test_a_checkpoint_of_bytes_is_written_and_gone_on_from(here, capfdbinary):
             assert run(*arguments, *options) == 0
             (expected,) = complete(model, "The qui", mode=mode, max_new_tokens=5, do_sample=False)
             assert capfdbinary.readouterr().out == expected + b"\n"
+
+
+def test_bits_of_a_checkpoint_of_bytes_are_measured(here, capsys):
+    (here / "text.txt").write_text("déjà vu, " * 9)
+    assert run("byteify", "base", "bytes") == 0
+    capsys.readouterr()
+    assert run("measure", "bits", "bytes", "base", "--text", "text.txt", "--window", "36", "--json") == 0
+    found, of_tokens = json.loads(capsys.readouterr().out)
+    data = ("déjà vu, " * 9).encode()
+    starts = [0, 34, 69, len(data)]  # 35 would be in the middle of a character
+    pieces = [data[start:stop] for start, stop in pairwise(starts)]
+    scores = score_bytes(AutoModelForCausalLM.from_pretrained("bytes", dtype=torch.float32), pieces)
+    total = -sum(score.log_probabilities.sum() for score in scores) / math.log(2)
+    assert found["bits_per_byte"] == pytest.approx(total / len(data), rel=1e-6)
+    assert found["bytes"] == found["tokens"] == len(data) == of_tokens["bytes"]
+    assert run("measure", "bits", "bytes", "--text", "text.txt", "--window", "4") != 0
+    assert "no room" in capsys.readouterr().err
 
 
 def test_what_is_drawn_is_drawn_by_the_seed(here, capfdbinary):
