@@ -76,7 +76,8 @@ class Covers:
 
     def fork(self) -> "Covers":
         """Give a copy that is read on by itself."""
-        return replace(self, heads=list(self.heads), passed=list(self.passed))
+        deferred = [replace(head) for head in self.deferred]
+        return replace(self, heads=list(self.heads), passed=list(self.passed), deferred=deferred)
 
     def read(self, events: Sequence[int], every: bool = False) -> Work:
         """Read events.
@@ -145,7 +146,7 @@ class Covers:
             [256 + markers] log probabilities.
         """
         found = np.zeros(BYTES + len(self.base.marker_ids))
-        for weight, each in parts:
+        for weight, each in parts if kept > NOTHING else ():
             share = math.exp(weight - kept)
             found[each.bytes] += each.chances * share
             if each.markers is not None:
@@ -187,6 +188,7 @@ class Covers:
         lost = sum(math.exp(head.weight - self.kept) for head in spaces if head.row is None)
         self.kept += math.log1p(-lost)
         self.heads += chosen
+        self.passed += [head for head in spaces if head.row is None]
 
     @property
     def log_tolerance(self) -> float:
@@ -219,7 +221,8 @@ class Covers:
         """Read bytes; the passage finds the heads at their end."""
         passage = Passage(self, data, every)
         yield from passage.run()
-        self.heads, self.passed = passage.heads, passage.passed[-REMEMBERED:]
+        self.heads = passage.heads if passage.kept[-1] > NOTHING else []
+        self.passed = passage.passed[-REMEMBERED:]
         self.deferred, self.ahead = passage.deferred, passage.ahead
         self.text, self.kept, self.earlier = passage.text, passage.kept[-1], [*self.earlier, *passage.kept[:-1]]
         reading = Reading(passage.log_probabilities(), passage.dropped(), merged=passage.merged)

@@ -80,7 +80,8 @@ class Passage:
             Heads that are to be run.
         """
         roots = self._covers.heads
-        if self._start == 0 and len(self.text) >= GUESSED and roots:
+        spaced = any(root.opening for root in roots)
+        if self._start == 0 and len(self.text) >= GUESSED and roots and spaced == self._covers.base.space_opens:
             self._spelling = self._covers.base.spell(self.text)
             self._tokens_before = {0: 0} | {end: count for count, (_, end) in enumerate(self._spelling, 1)}
             yield from self._run([], self._spell_on(roots[0].context, roots[0].state, 0, len(self._spelling)))
@@ -116,7 +117,7 @@ class Passage:
     def _totals(self) -> list[float]:
         """Log probability of all heads at each place, dropped ones included."""
         waiting: dict[int, list[float]] = defaultdict(list)
-        for head in self._waiting.values():
+        for head in (*self._waiting.values(), *self.deferred):
             waiting[head.end - self._start].append(head.weight)
         return [log_sum([kept, *waiting[at]]) for at, kept in enumerate(self.kept)]
 
@@ -237,7 +238,7 @@ class Passage:
         if key not in self._traces and key in self.ahead:
             ready = self.ahead.pop(key)  # copied, as other copies of the text may come to it too
             self._traces[key] = self._follow(replace(ready, end=end, weight=NOTHING), end)
-        if key in self._traces:
+        if key in self._traces and self._traces[key].head.end == end:
             self._arrived.add(self._traces[key], weight)
         elif key in self._waiting:
             self._waiting[key].weight = log_sum((self._waiting[key].weight, weight))
@@ -289,11 +290,11 @@ class Passage:
         return head.weight - total if total > NOTHING else math.inf
 
     def _choose_ended(self) -> list[Head]:
-        """Heads that were dropped and have a share of what ends with the text, or might have most of it."""
+        """Heads that were dropped and have a share of what ends with the text, or might have."""
         left = [*self.passed, *self._waiting.values()]
         ended = log_sum(head.weight for head in (*self.heads, *left) if head.end == len(self.text) and not head.opening)
         bar = ended + self._covers.log_tolerance
-        chosen = [head for head in left if head.weight > (bar if head.end == len(self.text) else ended)]
+        chosen = [head for head in left if head.weight > bar]
         chosen = sorted(chosen, key=lambda head: head.weight)[-REVIVED:]
         self._forget(chosen)
         return chosen

@@ -244,3 +244,19 @@ def test_few_dropped_paths_are_tried_again(seed, tolerance):
     steps = [view.read([covers], [[byte]])[0].log_probabilities[0] for byte in text]
     assert np.isfinite(steps).all()
     assert view.runner.tokens < 4 * len(text)
+
+
+def test_a_text_of_no_probability_is_never_a_number():
+    tokenizer = small.characters()
+    view = ByteView(tiny_llama(len(tokenizer)), tokenizer, "canonical", tolerance=0)
+    (covers,) = view.texts(1)
+    (reading,) = view.read([covers], [b"a\xa9"], every=True)
+    assert np.isneginf(reading.log_probabilities).any() and np.isneginf(reading.events[-1]).all()
+    assert not covers.heads and np.isneginf(covers.events()).all()
+
+
+def test_an_opening_space_that_was_dropped_is_taken_up_again():
+    tokenizer = small.unigram()
+    view = ByteView(tiny_llama(len(tokenizer), 1), tokenizer, "canonical", tolerance=1e-3)
+    (reading,) = view.read(view.texts(1), [b"b"])
+    assert np.isfinite(reading.log_probabilities).all()
