@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoTokenizer, GenerationMixin, PreTrainedModel
+from transformers import AutoTokenizer, GenerationMixin
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils.generic import can_return_tuple
 
 from hf_tokext.errors import CheckpointError, TextError, UnsupportedModelError
+from hf_tokext.models.blocks.fixed_vocabulary import FixedVocabulary
 from hf_tokext.models.blocks.installed import InstalledCode
 from hf_tokext.models.byte_level.byte_cache import ByteCache
 from hf_tokext.models.byte_level.ids import BYTES
@@ -20,7 +21,7 @@ from hf_tokext.models.byte_level.ids import BYTES
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "proxies")
 
 
-class ByteModel(InstalledCode, PreTrainedModel, GenerationMixin):
+class ByteModel(InstalledCode, FixedVocabulary, GenerationMixin):
     """A causal LM over bytes and markers that rests on models of tokens; for inference only.
 
     A class of it says what its tokenizers are and in which folders of a checkpoint they lie, and reads.
@@ -106,30 +107,12 @@ class ByteModel(InstalledCode, PreTrainedModel, GenerationMixin):
     def get_output_embeddings(self) -> None:
         """Give None: probabilities of bytes are sums over tokens."""
 
-    def resize_token_embeddings(  # type: ignore[override]
-        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
-    ) -> nn.Module:
-        """Refuse another size.
-
-        Args:
-            new_num_tokens: size, or None for the present one.
-            pad_to_multiple_of: must be None, or divide the size.
-            mean_resizing: as upstream.
-
-        Returns:
-            The input embeddings of a base.
-
-        Raises:
-            UnsupportedModelError: another size is asked for.
-        """
+    def _fixed_as(self) -> str:
         size: Any = self.config.vocab_size
-        wanted = size if new_num_tokens is None else new_num_tokens
-        if wanted != size or (pad_to_multiple_of is not None and size % pad_to_multiple_of):
-            raise UnsupportedModelError(
-                f"the vocabulary is 256 bytes and the {size - BYTES} markers of the base; add tokens to the base and byteify "
-                "it anew"
-            )
-        return self.get_input_embeddings()
+        return (
+            f"the vocabulary is 256 bytes and the {size - BYTES} markers of the base; add tokens to the base and byteify "
+            "it anew"
+        )
 
     @can_return_tuple
     def forward(

@@ -6,18 +6,19 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, GenerationMixin, PreTrainedModel
+from transformers import AutoModel, GenerationMixin
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 from transformers.utils.generic import can_return_tuple
 
 from hf_tokext.errors import CheckpointError, UnsupportedModelError
+from hf_tokext.models.blocks.fixed_vocabulary import FixedVocabulary
 from hf_tokext.models.blocks.installed import InstalledCode
 from hf_tokext.models.glyph.configuration_glyph import GlyphConfig
 from hf_tokext.models.glyph.rendering import GlyphTable, glyph_vectors, render_glyphs
 
 
-class GlyphPreTrainedModel(InstalledCode, PreTrainedModel):
+class GlyphPreTrainedModel(InstalledCode, FixedVocabulary):
     """What the two models share."""
 
     config_class = GlyphConfig
@@ -53,30 +54,11 @@ class GlyphPreTrainedModel(InstalledCode, PreTrainedModel):
             )
         return cls(config, render_glyphs(font, config.special_tokens or (), size))
 
-    def resize_token_embeddings(  # type: ignore[override]
-        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
-    ) -> nn.Module:
-        """Refuse to change the vocabulary; asking for the size it has gives the embeddings.
-
-        Args:
-            new_num_tokens: size, or None for the present one.
-            pad_to_multiple_of: must be None, or divide the size.
-            mean_resizing: as upstream.
-
-        Returns:
-            The input embeddings.
-
-        Raises:
-            UnsupportedModelError: another size is asked for.
-        """
-        size = self.config.vocab_size
-        wanted = size if new_num_tokens is None else new_num_tokens
-        if wanted != size or (pad_to_multiple_of is not None and size % pad_to_multiple_of):
-            raise UnsupportedModelError(
-                f"the vocabulary is the {size} ids of code points and special tokens; name further tokens in "
-                "GlyphConfig(special_tokens=[...]) and make the model anew"
-            )
-        return self.get_input_embeddings()
+    def _fixed_as(self) -> str:
+        return (
+            f"the vocabulary is the {self.config.vocab_size} ids of code points and special tokens; name further tokens in "
+            "GlyphConfig(special_tokens=[...]) and make the model anew"
+        )
 
     def _adjust_missing_and_unexpected_keys(self, loading_info: Any) -> None:
         """Refuse a checkpoint without the pictures, which would be replaced by noise."""
