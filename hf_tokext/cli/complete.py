@@ -12,13 +12,14 @@ def complete(
     suffix: Annotated[
         str | None, typer.Option(help="Fill in what stands between the prompt and this; for models with FIM markers.")
     ] = None,
-    mode: Annotated[
-        str, typer.Option(help="boundary (bytes to the end of the prompt's last token, then tokens) or bytes.")
-    ] = "boundary",
+    by_bytes: Annotated[
+        bool,
+        typer.Option("--bytes", help="Write byte by byte throughout, not only to the end of the prompt's last token."),
+    ] = False,
     arrangement: Annotated[
         str, typer.Option(help="With --suffix: prefix_suffix_middle or suffix_prefix_middle.")
     ] = "prefix_suffix_middle",
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to write; in mode bytes, bytes.")] = 64,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to write; with --bytes, bytes.")] = 64,
     temperature: Annotated[
         float, typer.Option(min=0, help="0 takes the most likely; else drawn at this temperature.")
     ] = 0.0,
@@ -46,7 +47,7 @@ def complete(
         prompt,
         tokenizer,
         suffix,
-        mode,
+        "bytes" if by_bytes else "boundary",
         arrangement,
         measure,
         tolerance,

@@ -54,6 +54,7 @@ class ByteTrie:
         self._ends = np.cumsum(lengths)
         self._begins = self._ends - lengths
         self._bytes = np.frombuffer(b"".join(pieces[index] for index in ids), dtype=np.uint8)
+        self._known = np.bincount(self._bytes, minlength=256) > 0
         self._branches: dict[Place, Branches] = {}
         self._next: dict[Place, dict[int, Place]] = {}
         self.root = Place(0, 0, len(ids), 0)
@@ -100,6 +101,17 @@ class ByteTrie:
             whole = self._ends[start:stop] - self._begins[start:stop] == depth  # these come first
             found[value] = Place(start, start + int(np.count_nonzero(whole)), stop, depth)
         return found
+
+    def knows(self, byte: int) -> bool:
+        """Whether a byte stands in any token, at whatever place of it.
+
+        Args:
+            byte: 0 to 255.
+
+        Returns:
+            Whether it does.
+        """
+        return bool(self._known[byte])
 
     def find(self, prefix: Iterable[int]) -> Place | None:
         """Find the tokens that begin with given bytes.

@@ -30,8 +30,8 @@ def test_a_checkpoint_of_bytes_is_written_and_gone_on_from(here, capfdbinary):
     for folder in ("base", "bytes"):
         options = [] if folder == "bytes" else ["--tolerance", "0.01"]
         for mode in ("boundary", "bytes"):
-            arguments = ["complete", folder, "--prompt", "The qui", "--mode", mode, "--max-new-tokens", "5"]
-            assert run(*arguments, *options) == 0
+            arguments = ["complete", folder, "--prompt", "The qui", "--max-new-tokens", "5"]
+            assert run(*arguments, *options, *(["--bytes"] if mode == "bytes" else [])) == 0
             (expected,) = complete(model, "The qui", mode=mode, max_new_tokens=5, do_sample=False)
             assert capfdbinary.readouterr().out == expected + b"\n"
 
@@ -71,7 +71,7 @@ def test_what_is_drawn_is_drawn_by_the_seed(here, capfdbinary):
         (["byteify", "base", "base"], "base"),
         (["complete", "base", "--prompt", ""], "prompt 0 is empty"),
         (["complete", "base", "--prompt", "a", "--suffix", "b"], "not trained to fill in the middle"),
-        (["complete", "base", "--prompt", "a", "--mode", "tokens"], "mode must be one of"),
+        (["complete", "base", "--prompt", "a", "--suffix", "b", "--arrangement", "middle"], "arrangement must be one of"),
         (["complete", "base", "--prompt", "a", "--max-new-tokens", "0"], "max-new-tokens"),
         (["complete", "base", "--prompt", "a", "--temperature", "-1"], "temperature"),
     ],

@@ -52,6 +52,12 @@ class MarkedBytesConfig(InstalledConfig):
             raise ValueError(f"markers names a token twice: {markers}")
 
     @property
+    def end_ids(self) -> list[int]:
+        """Every id after a text."""
+        ends = self.eos_token_id
+        return [ends] if isinstance(ends, int) else list(ends or ())
+
+    @property
     def vocab_size(self) -> int:
         """Ids: 256 bytes and the markers."""
         return BYTES + len(self.markers or ())

@@ -10,7 +10,9 @@ from transformers import DynamicCache, PreTrainedModel
 
 from hf_tokext.errors import TextError
 
-LOGITS_AT_ONCE = 1 << 26  # numbers a forward pass returns at most
+LOGITS_AT_ONCE = 1 << 26  # numbers a forward pass returns at most, and its mask has
+MOST_SLOTS = 1 << 16  # tokens in the cache: their mask takes half a gigabyte
+ROWS_AT_ONCE = 1 << 10  # of that mask that are moved at a time
 Consumer = Callable[["Context", np.ndarray], None]
 
 
@@ -112,7 +114,7 @@ class TokenForest(TokenRunner):
         super().__init__(model)
         self._cache = DynamicCache()
         self._held: list[weakref.ref[Context]] = []
-        self._sees = np.zeros((0, 0), dtype=bool)  # [slots, slots]: which slots a slot's token attends to
+        self._sees = np.zeros((0, 0), dtype=np.uint8)  # [slots, slots / 8] bits: which slots a slot's token attends to
         self._depths = np.zeros(0, dtype=np.int64)
         config: Any = model.config.get_text_config(decoder=True)
         self._kinds = set(getattr(config, "layer_types", None) or ())
@@ -137,7 +139,8 @@ class TokenForest(TokenRunner):
                 missing[id(each)] = each
             missing[id(context)] = context
         queue = sorted(missing.values(), key=lambda each: each.depth)
-        size = max(LOGITS_AT_ONCE // self.model.config.get_text_config().vocab_size, 1)
+        widest = max(self.model.config.get_text_config().vocab_size, len(self._held) + len(queue))
+        size = max(LOGITS_AT_ONCE // widest, 1)
         for start in range(0, len(queue), size):
             part = queue[start : start + size]
             logits = self._forward(part)
@@ -151,13 +154,13 @@ class TokenForest(TokenRunner):
         self._grow(old + len(part))
         for slot, context in enumerate(part, old):
             parent = context.parent
-            self._sees[slot] = self._sees[parent.slot] if parent is not None else False
-            self._sees[slot, slot] = True
+            self._sees[slot] = self._sees[parent.slot] if parent is not None else 0
+            self._sees[slot, slot // 8] |= 128 >> slot % 8
             self._depths[slot] = context.depth
             context.slot = slot
             self._held.append(weakref.ref(context))
         stop = len(self._held)
-        sees = self._sees[old:stop, :stop]
+        sees = np.unpackbits(self._sees[old:stop], axis=1, count=stop).astype(bool)
         device = self.model.device
         with torch.no_grad():
             outputs = self.model(
@@ -186,11 +189,16 @@ class TokenForest(TokenRunner):
         return mask[None, None].to(self.model.device)
 
     def _grow(self, size: int) -> None:
+        if size > MOST_SLOTS:
+            raise TextError(
+                f"more than {MOST_SLOTS:,} tokens of sequences that spell the texts are in use at once; read fewer or "
+                "shorter texts, or set a larger tolerance (0 keeps every spelling)"
+            )
         if size > len(self._depths):
-            room = max(2 * len(self._depths), size, 256)
-            sees, depths = np.zeros((room, room), dtype=bool), np.zeros(room, dtype=np.int64)
+            room = min(max(2 * len(self._depths), -size // 8 * -8, 256), MOST_SLOTS)
+            sees, depths = np.zeros((room, room // 8), dtype=np.uint8), np.zeros(room, dtype=np.int64)
             held = len(self._held)
-            sees[:held, :held], depths[:held] = self._sees[:held, :held], self._depths[:held]
+            sees[:held, : self._sees.shape[1]], depths[:held] = self._sees[:held], self._depths[:held]
             self._sees, self._depths = sees, depths
 
     def _compact(self) -> None:
@@ -205,8 +213,11 @@ class TokenForest(TokenRunner):
             kept = index.to(layer.keys.device)
             layer.keys, layer.values = layer.keys.index_select(-2, kept), layer.values.index_select(-2, kept)
         count = len(live)
-        self._sees[:count, :count] = self._sees[np.ix_(live, live)]
-        self._sees[:count, count:held] = False
+        for start in range(0, count, ROWS_AT_ONCE):  # none is written before it is read: slots only move down
+            part = live[start : start + ROWS_AT_ONCE]
+            packed = np.packbits(np.unpackbits(self._sees[part], axis=1)[:, live], axis=1)
+            self._sees[start : start + len(part)] = 0
+            self._sees[start : start + len(part), : packed.shape[1]] = packed
         self._depths[:count] = self._depths[live]
         self._held = [self._held[slot] for slot in live]
         for slot, ref in enumerate(self._held):

@@ -93,8 +93,7 @@ def role_ids(member: ByteLevelConfig) -> list[int]:
     Raises:
         UnsupportedModelError: it names none of either.
     """
-    ends = member.eos_token_id
-    ends = [ends] if isinstance(ends, int) else list(ends or ())
+    ends = member.end_ids
     if member.bos_token_id is None or not ends:
         raise UnsupportedModelError(
             f"a member names no {'eos' if member.bos_token_id is not None else 'bos'}, which an ensemble needs; set "

@@ -171,21 +171,22 @@ class ByteEnsembleForCausalLM(ByteModel):
             return normalised(np.logaddexp.reduce(parts + np.log(shares), axis=0))
         return normalised((parts * shares).sum(axis=0))
 
-    def distributions(self, texts: Sequence[bytes]) -> list[tuple[np.ndarray, float]]:
+    def distributions(self, texts: Sequence[bytes]) -> list[tuple[np.ndarray, float, float]]:
         """Read texts to the end, each opened as each member opens one.
 
         Args:
             texts: N texts, none of them empty.
 
         Returns:
-            For each text, log probabilities of every id before each of its bytes, [bytes, ids]; and the share of the
-            probability that the members have dropped on the way, added up and weighted like them.
+            For each text, log probabilities of every id before each of its bytes, [bytes, ids]; the share of the
+            probability that the members have dropped on the way, added up and weighted like them; and that of the token
+            sequences which were read on as others.
 
         Raises:
             TextError: a text is longer than a member's context.
         """
         rows: list[list[np.ndarray]] = [[] for _ in texts]
-        dropped = np.zeros(len(texts))
+        dropped, merged = np.zeros(len(texts)), np.zeros(len(texts))
         for member, own, share in zip(self._members, self._ids, self.shares, strict=True):
             covers = member.view.texts(len(texts))
             opened = member.view.read(covers, [[] for _ in texts])
@@ -195,4 +196,6 @@ class ByteEnsembleForCausalLM(ByteModel):
                 before = np.concatenate([first[number], reading.events[:-1]])
                 rows[number].append(own.shared(member.columns(before)))
                 dropped[number] += share * (opened[number].dropped.sum() + reading.dropped.sum())
-        return [(self.combine(np.stack(parts)), float(lost)) for parts, lost in zip(rows, dropped, strict=True)]
+                merged[number] += share * reading.merged
+        combined = [self.combine(np.stack(parts)) for parts in rows]
+        return list(zip(combined, dropped.tolist(), merged.tolist(), strict=True))

@@ -140,7 +140,7 @@ class ByteLevelForCausalLM(ByteModel):
         Padding that the base has a token for may stand in a text. It is read there, but not after an end of sequence:
         generate fills up the rows that have ended.
         """
-        pad, ends = self.config.pad_token_id, self._end_ids
+        pad, ends = self.config.pad_token_id, self.config.end_ids
         found = seen.copy()
         if pad is None or pad not in ids:
             return found
@@ -152,11 +152,6 @@ class ByteLevelForCausalLM(ByteModel):
             found[at] = ids[at] != pad or not (never or ended)
             ended = ids[at] in ends or (ended and not found[at])
         return found
-
-    @property
-    def _end_ids(self) -> list[int]:
-        ends = self.config.eos_token_id
-        return [ends] if isinstance(ends, int) else list(ends or ())
 
     def _events(self, ids: np.ndarray) -> list[int]:
         """Events of the view for ids of this model."""

@@ -1,30 +1,30 @@
 """Reading a run of known bytes: the heads at every place of it, found in few passes of the model."""
 
 import math
-from collections import defaultdict
-from collections.abc import Generator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from heapq import nlargest
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hf_tokext.errors import TextError
 from hf_tokext.models.byte_level.contexts import Context
-from hf_tokext.models.byte_level.heads import NOTHING, Head, Next, ending, log_sum
+from hf_tokext.models.byte_level.guesses import Guesses
+from hf_tokext.models.byte_level.heads import NOTHING, Head, Next, log_sum
 from hf_tokext.models.byte_level.traces import Arrivals, Key, Trace, key_of
 from hf_tokext.models.byte_level.twins import Twins, may_merge
 
 if TYPE_CHECKING:
     from hf_tokext.models.byte_level.covers import Covers
 
-REVIVED = 8  # dropped heads that are run at once where no other head is left
-GUESSED = 8  # bytes from which on the tokenizer's own spelling is run first
-GUESSED_AFTER = 8  # tokens of it that are run behind a head of another spelling
-LIKELY = 0.1  # tokens that a text reaches with this probability are run ahead, whenever something is run
-DEFERRED = (
-    10  # times the tolerance, and at most `MOST_DEFERRED`: heads of a smaller share together wait for the next pass
-)
+REVIVED = 8  # dropped heads that are run first where no other head is left, and twice as many each time after
+MOST_REVIVED = 256  # then the text counts as impossible
+DEFERRED = 20  # times the tolerance, at most `MOST_DEFERRED`: heads of a smaller share together wait for the next pass
 MOST_DEFERRED = 0.05
-NUMBERS_AT_ONCE = 1 << 25  # of the rows that are held at a time
+NUMBERS_AT_ONCE = 1 << 25  # of the rows that are run at a time
+MOST_NUMBERS = 1 << 29  # of the rows of all live heads
 
 
 class Passage:
@@ -70,8 +70,8 @@ class Passage:
         self._arrived = Arrivals()
         self._twins = Twins()
         self._most_merged = may_merge(covers.tolerance)
-        self._spelling: list[tuple[int, int]] = []  # the tokenizer's own: ids, and where each ends
-        self._tokens_before: dict[int, int] = {}  # how many of them spell the text up to a place
+        self._ahead_of = Guesses(covers, self.text)
+        self._revived: Counter[int] = Counter()  # dropped heads that were run for the sake of a place
 
     def run(self) -> Generator[list[Head], None, None]:
         """Find all heads.
@@ -79,26 +79,24 @@ class Passage:
         Yields:
             Heads that are to be run.
         """
-        roots = self._covers.heads
-        spaced = any(root.opening for root in roots)
-        if self._start == 0 and len(self.text) >= GUESSED and roots and spaced == self._covers.base.space_opens:
-            self._spelling = self._covers.base.spell(self.text)
-            self._tokens_before = {0: 0} | {end: count for count, (_, end) in enumerate(self._spelling, 1)}
-            yield from self._run([], self._spell_on(roots[0].context, roots[0].state, 0, len(self._spelling)))
-        self._begin()
-        while chosen := [replace(head, context=head.context.again()) for head in self._choose()]:
-            yield from self._run(chosen, self._guesses(chosen))
-            self._sweep()
+        yield from self._run([], self._ahead_of.whole())
+        yield from self._waves(self._choose, self._guesses)
         self.passed += self._waiting.values()
         self.ahead = {key: head for key, head in self.ahead.items() if self._reachable(*key)}
 
     def end(self) -> Generator[list[Head], None, None]:
         """Find the heads that end with the text, which `run` may have dropped; yields heads that are to be run."""
-        self._begin()
-        while chosen := [replace(head, context=head.context.again()) for head in self._choose_ended()]:
-            yield from self._run(chosen, [])
-            self._sweep()
+        yield from self._waves(self._choose_ended, lambda chosen: [])
         self.heads = [head for head in self.heads if head.end == len(self.text) and not head.opening]
+
+    def _waves(
+        self, choose: Callable[[], list[Head]], guess: Callable[[list[Head]], list[Head]]
+    ) -> Generator[list[Head], None, None]:
+        """Let the heads of the text so far go on, and run what is chosen, until nothing is."""
+        self._begin()
+        while chosen := [replace(head, context=head.context.again()) for head in choose()]:
+            yield from self._run(chosen, guess(chosen))
+            self._sweep()
 
     def log_probabilities(self) -> np.ndarray:
         """Log probability of each byte given what stands before it, [n]."""
@@ -160,45 +158,8 @@ class Passage:
     def _guesses(self, chosen: list[Head]) -> list[Head]:
         """What to run along with heads: how they will go on in the text, or the text after them."""
         if all(head.end == len(self.text) for head in chosen):
-            return [guess for head in self.heads for guess in self._likely(head)]
-        advance = self._covers.measure.advance
-        return [
-            guess
-            for head in chosen
-            for guess in self._spell_on(head.context, advance(head.state, head.context.token), head.end, GUESSED_AFTER)
-        ]
-
-    def _spell_on(self, context: Context, state: Any, end: int, count: int) -> list[Head]:
-        """Heads of the tokenizer's own spelling after a context that ends where one of its tokens does."""
-        heads, measure, before = [], self._covers.measure, self._tokens_before.get(end)
-        for index, stop in self._spelling[before : before + count] if before is not None else ():
-            if not measure.keeps(state, index):
-                break
-            context = Context(context, index)
-            heads.append(Head(context, NOTHING, stop, state))
-            state = measure.advance(state, index)
-        return heads
-
-    def _likely(self, head: Head) -> list[Head]:
-        """Tokens after a live head that the text will probably come to, and not leave out."""
-        share = math.exp(head.weight - self.kept[-1]) if self.kept[-1] > NOTHING else 0.0
-        assert head.place is not None and head.row is not None
-        found, places = [], [head.place] if share > LIKELY else []
-        while places:
-            before = places.pop()
-            for byte in self._trie.branches(before).bytes.tolist():
-                place = self._trie.step(before, byte)
-                assert place is not None
-                reached = float(head.row[place.start : place.stop].sum(dtype=np.float64))
-                if share * reached <= LIKELY:
-                    continue
-                places.append(place)
-                ids, chances = ending(head, place, self._trie)
-                for index in ids[chances > self._covers.tolerance * reached].tolist():
-                    if (head.context, index) not in self.ahead:
-                        end = head.end + place.depth
-                        found.append(Head(Context(head.context, index), NOTHING, end, head.state))
-        return found
+            return self._ahead_of.likely(self.heads, self.kept[-1], self.ahead, len(chosen))
+        return self._ahead_of.behind(chosen)
 
     def _reachable(self, context: Context | None, index: int) -> bool:
         """Whether some live head may go on with a token."""
@@ -230,6 +191,11 @@ class Passage:
             self.next[each.position].append((weight, each))
         if head.place is not None and not trace.spread:
             self.heads.append(head)
+            if len(self.heads) * len(self._trie.order) > MOST_NUMBERS:
+                raise TextError(
+                    f"more than {len(self.heads) - 1:,} token sequences spell the text that ends with {self.text[-20:]!r}; "
+                    "give less of it, or set a larger tolerance (0 keeps every one)"
+                )
         trace.spread = True
 
     def _reach(self, head: Head, index: int, weight: float, end: int) -> None:
@@ -272,15 +238,25 @@ class Passage:
             totals = self._totals()
         bar = self._covers.log_tolerance
         chosen = [head for head in self._waiting.values() if self._share(head, totals) > bar]
-        if not chosen and NOTHING in totals:
-            end = self._start + totals.index(NOTHING)
-            candidates = [head for head in (*self.passed, *self._waiting.values()) if head.end < end]
-            chosen = sorted(candidates, key=lambda head: self._share(head, totals))[-REVIVED:]
+        if not chosen and NOTHING in self.kept:
+            chosen = self._revive(self.kept.index(NOTHING), totals)
         elif all(head.end == len(self.text) or id(head) in self._deferred_before for head in chosen):
             share = math.exp(log_sum(head.weight for head in chosen) - self.kept[-1]) if NOTHING not in self.kept else 1
             if share <= min(DEFERRED * self._covers.tolerance, MOST_DEFERRED):
                 self.deferred, chosen = chosen, []
         self._forget([*chosen, *self.deferred])
+        return chosen
+
+    def _revive(self, at: int, totals: list[float]) -> list[Head]:
+        """Dropped heads of the largest shares, where no other comes to a place."""
+        if at == 0 or not self._trie.knows(self.text[self._start + at - 1]):
+            return []  # the text before was impossible already, or no token has this byte
+        tried = self._revived[at]
+        left = [head for head in (*self.passed, *self._waiting.values()) if head.end <= self._start + at]
+        chosen = nlargest(
+            min(max(tried, REVIVED), MOST_REVIVED - tried), left, key=lambda head: self._share(head, totals)
+        )
+        self._revived[at] += len(chosen)
         return chosen
 
     def _share(self, head: Head, totals: list[float]) -> float:
@@ -294,8 +270,7 @@ class Passage:
         left = [*self.passed, *self._waiting.values()]
         ended = log_sum(head.weight for head in (*self.heads, *left) if head.end == len(self.text) and not head.opening)
         bar = ended + self._covers.log_tolerance
-        chosen = [head for head in left if head.weight > bar]
-        chosen = sorted(chosen, key=lambda head: head.weight)[-REVIVED:]
+        chosen = nlargest(REVIVED, (head for head in left if head.weight > bar), key=lambda head: head.weight)
         self._forget(chosen)
         return chosen
 

@@ -85,7 +85,7 @@ def _of_ensemble(model: ByteEnsembleForCausalLM, texts: list[bytes]) -> list[Byt
     configs: Any = model.config.members
     measure = f"{model.config.combination} of {', '.join(dict.fromkeys(member.measure for member in configs))}"
     found = zip(texts, model.distributions(texts), strict=True)
-    return [ByteScore(rows[np.arange(len(text)), list(text)], measure, dropped) for text, (rows, dropped) in found]
+    return [ByteScore(rows[np.arange(len(text)), list(text)], measure, *lost) for text, (rows, *lost) in found]
 
 
 def view_of(model: PreTrainedModel, tokenizer: Any, measure: str, tolerance: float) -> ByteView:

@@ -78,6 +78,27 @@ def unigram() -> PreTrainedTokenizerFast:
     return _wrapped(core)
 
 
+def opened_once() -> PreTrainedTokenizerFast:
+    """Unigram with a space before the first text only, and tokens of several spaces."""
+    scores = {
+        "<s>": 0,
+        "</s>": 0,
+        "<unk>": 0,
+        "▁": -2.0,
+        "a": -2.5,
+        "b": -3.0,
+        "▁a": -3.5,
+        "ab": -5.25,
+        "▁▁": -2.5,
+        "▁▁▁": -3.0,
+    }
+    core = Tokenizer(models.Unigram(list(scores.items()), unk_id=2))
+    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    core.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    core.add_special_tokens([*MARKERS, "<unk>"])
+    return _wrapped(core)
+
+
 def wordpiece() -> PreTrainedTokenizerFast:
     """BERT's longest match: words in lower case, a space before each in what the model gives."""
     tokens = [*MARKERS, "<unk>", "a", "b", "ab", "##a", "##b", "##ba", "!"]

@@ -276,6 +276,15 @@ def test_what_the_members_drop_is_reported():
     assert score.dropped == pytest.approx(0.25 * dropped[0] + 0.75 * dropped[1]) and min(dropped) > 0
 
 
+def test_what_the_members_read_on_as_other_spellings_is_reported(monkeypatch):
+    monkeypatch.setattr("hf_tokext.models.byte_level.twins.ALIKE", 1)
+    members = [byteified(small.plain, seed, tolerance=1e-2) for seed in (1, 2)]
+    model, _ = ByteEnsembleForCausalLM.from_members(members, [1, 3])
+    (score,) = score_bytes(model, "abcabcaabcabcab")
+    merged = [score_bytes(member, "abcabcaabcabcab")[0].merged for member in members]
+    assert score.merged == pytest.approx(0.25 * merged[0] + 0.75 * merged[1]) and max(merged) > 0
+
+
 @pytest.mark.parametrize("combination", COMBINATIONS)
 def test_saved_and_loaded_it_is_the_same(combination, tmp_path):
     model, tokenizer = made(combination, markers=["<x>"])

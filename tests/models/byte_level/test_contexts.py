@@ -92,3 +92,29 @@ def test_a_context_past_the_models_is_refused():
         context = Context(context, 1)
     with pytest.raises(TextError, match="longer than the model's context"):
         runner.run([context], lambda *_: None)
+
+
+def test_more_tokens_than_the_cache_has_room_for_are_refused(monkeypatch):
+    monkeypatch.setattr("hf_tokext.models.byte_level.contexts.MOST_SLOTS", 16)
+    runner = TokenForest(made("llama"))
+    kept = contexts(16)
+    logits(runner, [kept])
+    with pytest.raises(TextError, match="more than 16 tokens .*larger tolerance"):
+        logits(runner, [[Context(kept[-1], 3)]])
+
+
+@pytest.mark.parametrize("rows", [1, 7])
+def test_what_a_token_sees_is_moved_whatever_the_number_of_rows(rows, monkeypatch):
+    monkeypatch.setattr("hf_tokext.models.byte_level.contexts.ROWS_AT_ONCE", rows)
+    model = made("llama")
+    runner = TokenForest(model)
+    given = contexts(20)[:10]
+    given += [Context(given[number % 10], number % SIZE) for number in range(90)]
+    logits(runner, [given])
+    kept = given[:10] + given[11::4]
+    del given
+    after = [Context(context, 7) for context in kept]
+    found = logits(runner, [after])
+    assert len(runner._held) < 100
+    plain = logits(TokenRunner(model), [after])
+    assert max(np.abs(found[context] - plain[context]).max() for context in after) < 1e-10
