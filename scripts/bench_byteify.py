@@ -25,9 +25,11 @@ import torch
 from samples import sample
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from hf_tokext.models.byte_level.base_tokens import BaseTokens
 from hf_tokext.models.byte_level.byte_view import ByteView
 
 WARM = 40  # bytes of the prompt
+ROOM = 0.75  # of the context
 OURS = (("all_strings", 1e-2), ("all_strings", 1e-3), ("canonical", 1e-3))
 RIVAL = ("5:0.05", "10:0.01", "20:0.001")
 GOALS = {"passes": 1.6, "speed": 0.45, "at once": 10.0, "genlm": 5.0, "agree": 0.01}
@@ -43,17 +45,28 @@ class Timed:
 
 
 def texts(model, tokenizer, size: int) -> dict[str, bytes]:
-    """One text by the model, one that it has not written."""
+    """One text by the model, one that it has not written; no longer than the model's context."""
     prose = "\n\n".join(topics.topics[key] for key in sorted(topics.topics)[1:]).encode()
     prompt = prose[:WARM].decode()
     ids = tokenizer(prompt, return_tensors="pt").input_ids
     torch.manual_seed(0)
     written = b""
     while len(written) < WARM + size:  # it may end early
-        found = model.generate(ids, max_new_tokens=size // 3, do_sample=True, top_k=0, pad_token_id=0)
+        most = min(size // 3, model.config.max_position_embeddings - ids.shape[1])
+        found = model.generate(ids, max_new_tokens=most, do_sample=True, top_k=0, pad_token_id=0)
         more = tokenizer.decode(found[0, ids.shape[1] :], skip_special_tokens=True)
         written = (written or prompt.encode()) + more.encode()
-    return {"written by the model": written[: WARM + size], "Python's reference": prose[: WARM + size]}
+    return {
+        kind: fitting(model, tokenizer, text[: WARM + size])
+        for kind, text in {"written by the model": written, "Python's reference": prose}.items()
+    }
+
+
+def fitting(model, tokenizer, text: bytes) -> bytes:
+    """The beginning of a text that fits into the context, with room for spellings of more tokens."""
+    ends = BaseTokens(tokenizer).spell(text)
+    room = int(ROOM * model.config.max_position_embeddings)
+    return text if len(ends) <= room else text[: ends[room - 1][1]]
 
 
 def plain(model, ids: list[int], warm: list[int]) -> float:
@@ -126,10 +139,12 @@ def measured(name: str, folder: Path, model, tokenizer, kind: str, text: bytes, 
     print(f"\n{name}, {size:,} bytes of {kind}")
     print(f"  {'':26} {'bits/byte':>8} {'cpu s':>9} {'wall s':>9} {'passes':>8}")
     view = ByteView(model, tokenizer)
-    warm = [*view.base.opening_ids, *tokenizer(text[:WARM].decode(errors="ignore"), add_special_tokens=False).input_ids]
-    ids = tokenizer(text[WARM:].decode(errors="ignore"), add_special_tokens=False).input_ids
-    tokens = Timed(lambda: plain(model, ids, warm))
-    line("plain tokens", tokens, len(ids), size, f"{len(ids) / size:.3f} tokens a byte, the floor")
+    spelling = view.base.spell(text)
+    known = max(at for at, (_, end) in enumerate(spelling, 1) if end <= WARM)
+    warm, ids = [[index for index, _ in part] for part in (spelling[:known], spelling[known:])]
+    tokens = Timed(lambda: plain(model, ids, [*view.base.opening_ids, *warm]))
+    size_of_tokens = len(text) - spelling[known - 1][1]
+    line("plain tokens", tokens, len(ids), size_of_tokens, f"{len(ids) / size_of_tokens:.3f} tokens a byte, the floor")
     steps = {}
     for measure, tolerance in OURS:
         view = ByteView(model, tokenizer, measure, tolerance, runner=type(view.runner)(model))

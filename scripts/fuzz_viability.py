@@ -6,8 +6,9 @@
 A tokenizer is a sample of scripts/samples.py, or a folder with tokenizer.json. Texts are sources of the standard library,
 pydoc's topics, letters of many scripts, strings of hard characters, and the files under --data; what a tokenizer's normalizer
 changes or it has no token for is changed or left out beforehand. Every beginning of each
-text's encoding must be accepted; --soundness N asks also whether the sequences that are accepted and spell a string of up
-to N characters of a few kinds are beginnings of the encodings of the strings that go on from there by 4 characters.
+text's encoding must be accepted. --soundness N asks also whether all sequences that are accepted and spell a string of up
+to N characters of a few kinds can be finished as an encoding, and whether the encodings of all strings of N such
+characters, each with up to 4 more, are accepted.
 """
 
 import argparse
@@ -133,6 +134,8 @@ def _kept(core: Tokenizer, vocabulary: Vocabulary, text: str) -> str:
 def soundness(viability: Viability, core: Tokenizer, longest: int, walks: int, seed: int) -> bool:
     """Finish accepted sequences with further ids, and compare what they spell with the tokenizer's own encoding."""
     vocabulary = viability.vocabulary
+    if not _beginnings_of_short_strings(viability, core, longest, seed):
+        return False
     count = 0
     for ids, state in chain(_spelling_short_strings(viability, longest), _walked(viability, walks, seed)):
         whole = _finish(viability, state)
@@ -144,6 +147,23 @@ def soundness(viability: Viability, core: Tokenizer, longest: int, walks: int, s
         count += 1
     print(f"  {count:,} accepted sequences finished as encodings of their text (all that spell strings of up to {longest} "
           f"of {ALPHABET!r}, and {walks} of ids drawn at random)")  # fmt: skip
+    return True
+
+
+def _beginnings_of_short_strings(viability: Viability, core: Tokenizer, longest: int, seed: int) -> bool:
+    """The other way about: all strings of a length, each with some further characters, are accepted id by id."""
+    draw = random.Random(seed)
+    strings = (
+        "".join((*each, *draw.choices(ALPHABET, k=draw.randint(0, 4)))) for each in product(ALPHABET, repeat=longest)
+    )
+    for text in strings:
+        ids = core.encode(text, add_special_tokens=False).ids
+        state = viability.start()
+        for index in () if set(ids) & viability.vocabulary.special.keys() else ids:
+            if not viability.allowed(state)[index]:
+                print(f"  REFUSED: {[viability.vocabulary.piece(i) for i in ids]}, which are {text!r}; state {state}")
+                return False
+            state = viability.advance(state, index)
     return True
 
 
@@ -208,6 +228,20 @@ def _is_encoding(core: Tokenizer, vocabulary: Vocabulary, opening: bytes, ids: l
     return any(core.encode(text, add_special_tokens=False).ids == ids for text in texts)
 
 
+def loaded(folder: Path) -> tuple[Viability, Tokenizer]:
+    """A tokenizer and its viable sequences, whose pieces are as the model gives them."""
+    vocabulary = read_vocabulary(folder)
+    viability = viability_of(vocabulary)
+    mark = (space_mark(vocabulary.spec) or " ").encode()
+    # Gemma's runs of spaces are added tokens spelt with the mark, which stand for spaces in what the model gives.
+    spelt = tuple(piece.replace(mark, b" ") if piece is not None else None for piece in vocabulary.pieces)
+    viability.vocabulary = replace(vocabulary, pieces=spelt)
+    core = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    core.no_truncation()
+    core.no_padding()
+    return viability, core
+
+
 def main() -> int:
     """Try the tokenizers named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -222,18 +256,11 @@ def main() -> int:
     for name in arguments.tokenizer:
         folder = Path(name) if Path(name).is_dir() or name not in SAMPLES else sample(name)
         started = time.perf_counter()
-        vocabulary = read_vocabulary(folder)
-        read = time.perf_counter()
-        viability = viability_of(vocabulary)
-        print(f"{name}: {len(vocabulary):,} ids; read in {read - started:.1f} s, viability made in "
-              f"{time.perf_counter() - read:.1f} s", flush=True)  # fmt: skip
-        mark = (space_mark(vocabulary.spec) or " ").encode()
-        # Gemma's runs of spaces are added tokens spelt with the mark, which stand for spaces in what the model gives.
-        spelt = tuple(piece.replace(mark, b" ") if piece is not None else None for piece in vocabulary.pieces)
-        viability.vocabulary = replace(vocabulary, pieces=spelt)
-        core = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        core.no_truncation()
-        core.no_padding()
+        viability, core = loaded(folder)
+        print(
+            f"{name}: {len(viability.vocabulary):,} ids; viability made in {time.perf_counter() - started:.1f} s",
+            flush=True,
+        )
         good &= completeness(viability, core, arguments.bytes, arguments.data, arguments.seed)
         if arguments.soundness:
             good &= soundness(viability, core, arguments.soundness, arguments.walks, arguments.seed)
