@@ -71,7 +71,10 @@ def test_what_is_drawn_is_drawn_by_the_seed(here, capfdbinary):
         (["byteify", "base", "base"], "base"),
         (["complete", "base", "--prompt", ""], "prompt 0 is empty"),
         (["complete", "base", "--prompt", "a", "--suffix", "b"], "not trained to fill in the middle"),
-        (["complete", "base", "--prompt", "a", "--suffix", "b", "--arrangement", "middle"], "arrangement must be one of"),
+        (
+            ["complete", "base", "--prompt", "a", "--suffix", "b", "--arrangement", "middle"],
+            "arrangement must be one of",
+        ),
         (["complete", "base", "--prompt", "a", "--max-new-tokens", "0"], "max-new-tokens"),
         (["complete", "base", "--prompt", "a", "--temperature", "-1"], "temperature"),
     ],
