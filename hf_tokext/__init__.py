@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from hf_tokext.models.glyph.modeling_glyph import GlyphForCausalLM, GlyphModel
     from hf_tokext.models.glyph.tokenization_glyph import GlyphTokenizer
     from hf_tokext.registry import keep_tokenizer, name_classes, register_family
-    from hf_tokext.rows import RowProblem, Rows, init_rows, register_row_method
+    from hf_tokext.rows import RowProblem, Rows, make_rows, register_row_method
     from hf_tokext.training import heal_checkpoint, heal_model
     from hf_tokext.transplant import Report, transplant_checkpoint, transplant_tokenizer
     from hf_tokext.transplant.train_tokenizer import train_tokenizer
@@ -87,8 +87,8 @@ __all__ = [
     "complete",
     "heal_checkpoint",
     "heal_model",
-    "init_rows",
     "keep_tokenizer",
+    "make_rows",
     "name_classes",
     "push_checkpoint",
     "register_family",
@@ -122,7 +122,7 @@ _ROOMS = {
     "complete": "hf_tokext.models.byte_level.completion",
     "heal_checkpoint": "hf_tokext.training",
     "heal_model": "hf_tokext.training",
-    "init_rows": "hf_tokext.rows",
+    "make_rows": "hf_tokext.rows",
     "keep_tokenizer": "hf_tokext.registry",
     "name_classes": "hf_tokext.registry",
     "push_checkpoint": "hf_tokext.hub",

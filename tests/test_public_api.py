@@ -45,7 +45,7 @@ NAMES = [
     "complete",
     "heal_checkpoint",
     "heal_model",
-    "init_rows",
+    "make_rows",
     "keep_tokenizer",
     "name_classes",
     "push_checkpoint",

@@ -84,7 +84,7 @@ def row_methods() -> list[str]:
     return sorted({*BUILT_IN, *_METHODS})
 
 
-def init_rows(method: str, problem: RowProblem, **options: Any) -> Rows:
+def make_rows(method: str, problem: RowProblem, **options: Any) -> Rows:
     """Make the wanted rows of one matrix with a named method.
 
     Args:

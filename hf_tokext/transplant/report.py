@@ -21,7 +21,7 @@ REPORT_MARKDOWN = "hf_tokext_report.md"
 REPORT_PLOT = "hf_tokext_report.png"
 
 MEANING = {
-    "override": "as you said with --map",
+    "override": "the rows of the text that you named for it (--map), or that describes it (extend)",
     "role": "copied from the old token of the same role",
     "anchor": "copied from the old token of the same bytes",
     "approximate": "made by the row method from the donor's or word-vector space",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_tokext.rows import RowProblem, init_rows
+from hf_tokext.rows import RowProblem, make_rows
 from hf_tokext.transplant.plan import Plan
 from hf_tokext.transplant.vocabulary_tensors import VocabularyTensors
 from hf_tokext.vocabulary.roles import roles
@@ -173,7 +173,7 @@ def _new_matrix(
             max_memory=options.max_memory,
             progress=options.progress,
         )
-        rows = init_rows(method, problem, **(options.method_options if method == plan.method else {}))
+        rows = make_rows(method, problem, **(options.method_options if method == plan.method else {}))
         values = rows.values
         if direction is not None:
             values = values + MADE_SHIFT * direction

@@ -1,5 +1,6 @@
 """A domain: texts with a grammar, such as drawings or molecules, as typed tokens."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -109,3 +110,21 @@ class Domain(ABC):
             TextError: it is no document of this domain.
         """
         return "".join(map(self.text_of, self.parse(text)))
+
+    def documents(self, text: str) -> list[str]:
+        """Find the documents in what a language model has written.
+
+        Args:
+            text: its text; what stands outside of documents is left out.
+
+        Returns:
+            The documents in order, well-formed; the last one may have been cut off.
+        """
+        found: list[list[int]] = []
+        for token in re.findall(rf"<\|{re.escape(self.name)}:([^|]*)\|>", text):
+            index = self._index.get(token)
+            if index == 0:
+                found.append([])
+            if found and index is not None:
+                found[-1].append(index)
+        return [self.write(indices) for indices in found]

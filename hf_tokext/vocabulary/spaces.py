@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hf_tokext.errors import CheckpointError, VocabularyError
-from hf_tokext.saved_json import read_json, write_json
 
-SPACES_FILE = "tokext_spaces.json"
+SPACES_KEY = "tokext_spaces"  # in tokenizer_config.json
 
 
 @dataclass(frozen=True)
@@ -110,32 +108,32 @@ class Spaces(Mapping[str, Space]):
         """
         return next((space for space in self._spaces.values() if index in space), None)
 
-    def save(self, folder: str | Path) -> None:
-        """Write them beside a checkpoint.
+    def write(self, tokenizer: Any) -> None:
+        """Have a tokenizer keep them: they are saved with it, and pushed with it.
 
         Args:
-            folder: of the checkpoint.
+            tokenizer: a transformers tokenizer.
         """
         entries = [vars(space) | {"settings": dict(space.settings)} for space in self._spaces.values()]
-        write_json(Path(folder) / SPACES_FILE, {"spaces": entries})
+        tokenizer.init_kwargs[SPACES_KEY] = entries
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Spaces":
-        """Read what `save` has written.
+    def read(cls, tokenizer: Any) -> "Spaces":
+        """Read what a tokenizer keeps.
 
         Args:
-            folder: of a checkpoint.
+            tokenizer: a transformers tokenizer.
 
         Returns:
-            Its spaces.
+            Its spaces, none where it was not extended.
 
         Raises:
-            CheckpointError: the file is missing or damaged.
+            CheckpointError: what it keeps is damaged.
         """
-        path = Path(folder) / SPACES_FILE
-        if not path.is_file():
-            raise CheckpointError(f"{folder} has no {SPACES_FILE}: it was not extended; tokext extend does that")
+        entries = tokenizer.init_kwargs.get(SPACES_KEY, [])
         try:
-            return cls([Space(**entry) for entry in read_json(path)["spaces"]])
+            return cls([Space(**entry) for entry in entries])
         except (TypeError, KeyError, ValueError) as error:
-            raise CheckpointError(f"{path} is damaged ({error}); extend the model anew") from error
+            raise CheckpointError(
+                f"{SPACES_KEY} of the tokenizer is damaged ({error}); extend the model anew"
+            ) from error

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_tokext.errors import MissingExtraError, RowMethodError, TextError
-from hf_tokext.rows import RowProblem, init_rows
+from hf_tokext.rows import RowProblem, make_rows
 from hf_tokext.rows.neighbours import sparsemax
 from hf_tokext.rows.words import train_word_vectors
 
@@ -60,7 +60,7 @@ def test_sparsemax_takes_a_batch_and_large_scores():
 def test_rows_are_convex_combinations_of_the_anchors(vectors, weights, count):
     table = {**dict(zip((*ANCHORS, b"x"), vectors, strict=True)), b"a": [1.0, 0.0], b"x": [0.3, vectors[4][1]]}
     posed = problem(table, (b"x",), spellings=((),))
-    rows = init_rows("neighbours", posed, weights=weights, neighbours=count)
+    rows = make_rows("neighbours", posed, weights=weights, neighbours=count)
     corners = posed.base[:4]
     assert (rows.values <= corners.max(0).values + 1e-5).all() and (rows.values >= corners.min(0).values - 1e-5).all()
     # affine coordinates of the row in the (generic) simplex of its four corners are unique and form a convex sum
@@ -80,27 +80,27 @@ def test_known_weights_and_the_fallback_for_zero_vectors():
         b"y": [0.0, 0.0],
     }
     posed = problem(table)
-    rows = init_rows("neighbours", posed)
+    rows = make_rows("neighbours", posed)
     # cosines .6 and .8: the projection of (.6, .8, -.6) takes .2 off both
     assert torch.allclose(rows.values[0], 0.4 * posed.base[0] + 0.6 * posed.base[1], atol=1e-6)
     assert torch.allclose(rows.values[1], posed.base.mean(0), atol=1e-6) and float(rows.residual[1]) == 1
     assert abs(float(rows.residual[0]) - 0.08**0.5) < 1e-6  # |(.4, .6) - (.6, .8)|
-    soft = init_rows("neighbours", posed, weights="softmax", neighbours=2).values[0]
+    soft = make_rows("neighbours", posed, weights="softmax", neighbours=2).values[0]
     share = torch.tensor([6.0, 8.0]).softmax(0)
     assert torch.allclose(soft, share @ posed.base[:2], atol=1e-6)
-    one = init_rows("neighbours", posed, weights="softmax", neighbours=1).values[0]
+    one = make_rows("neighbours", posed, weights="softmax", neighbours=1).values[0]
     assert torch.allclose(one, posed.base[1], atol=1e-6)
-    spelled = init_rows("neighbours", problem(table, (b"y", b"x"))).values[0]
+    spelled = make_rows("neighbours", problem(table, (b"y", b"x"))).values[0]
     assert torch.allclose(spelled, posed.base[[4, 5]].mean(0), atol=1e-6)
 
 
 def test_little_memory_changes_nothing_and_progress_ends():
     table = {p: torch.randn(3, generator=torch.Generator().manual_seed(p[0])).tolist() for p in (*ANCHORS, b"x", b"y")}
     seen = []
-    small = init_rows(
+    small = make_rows(
         "neighbours", problem(table, max_memory=1, progress=lambda done, total: seen.append((done, total)))
     )
-    assert torch.allclose(small.values, init_rows("neighbours", problem(table)).values, atol=1e-6)
+    assert torch.allclose(small.values, make_rows("neighbours", problem(table)).values, atol=1e-6)
     assert seen == [(1, 2), (2, 2)]
 
 
@@ -108,13 +108,13 @@ def test_bad_input_is_refused():
     table = {p: [1.0, 0.0] for p in (*ANCHORS, b"x", b"y")}
     for options in ({"weights": "hard"}, {"temperature": 0.0}, {"neighbours": 0}):
         with pytest.raises(RowMethodError, match="neighbours"):
-            init_rows("neighbours", problem(table), **options)
+            make_rows("neighbours", problem(table), **options)
     with pytest.raises(RowMethodError, match="anchor_pieces"):
-        init_rows("neighbours", problem(table, anchor_pieces=()))
+        make_rows("neighbours", problem(table, anchor_pieces=()))
     with pytest.raises(RowMethodError, match="no anchor has a word vector"):
-        init_rows("neighbours", problem({**table, **dict.fromkeys(ANCHORS, [0.0, 0.0])}))
+        make_rows("neighbours", problem({**table, **dict.fromkeys(ANCHORS, [0.0, 0.0])}))
     with pytest.raises(RowMethodError, match="finite"):
-        init_rows("neighbours", problem({**table, b"x": [float("nan"), 0.0]}))
+        make_rows("neighbours", problem({**table, b"x": [float("nan"), 0.0]}))
 
 
 def test_fasttext_end_to_end():
@@ -138,7 +138,7 @@ def test_fasttext_end_to_end():
         base=torch.eye(4), wanted=torch.tensor([0]), anchors=torch.tensor([[1, 0], [2, 1], [3, 2], [4, 3]]),
         pieces=[b" cat"], spellings=[()], anchor_pieces=[b" dog", b" cow", b" two", b" six"], word_vectors=vectors,
     )  # fmt: skip
-    row = init_rows("neighbours", posed).values[0]
+    row = make_rows("neighbours", posed).values[0]
     assert row[:2].sum() > 0.5 > row[2:].sum()
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hf_tokext.errors import RowMethodError
-from hf_tokext.rows import RowProblem, Rows, init_rows, register_row_method, row_method, row_methods
+from hf_tokext.rows import RowProblem, Rows, make_rows, register_row_method, row_method, row_methods
 from hf_tokext.rows import registry as house
 from hf_tokext.rows.registry import BUILT_IN
 
@@ -28,7 +28,7 @@ def test_a_users_method_takes_options_and_is_listed():
 
     assert "registry-own" in row_methods() and set(BUILT_IN) <= set(row_methods())
     assert row_method("registry-own").function is own
-    assert init_rows("registry-own", problem(), scale=2.0).values.tolist() == [[0, 2], [4, 6]]
+    assert make_rows("registry-own", problem(), scale=2.0).values.tolist() == [[0, 2], [4, 6]]
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -49,44 +49,44 @@ def test_needs_are_known_and_met():
         register_row_method("registry-needs", needs=("luck",))
     register_row_method("registry-needs", needs=("donor", "word_vectors"))(lambda problem: Rows(problem.base[:2]))
     with pytest.raises(RowMethodError, match="needs donor, word_vectors"):
-        init_rows("registry-needs", problem())
+        make_rows("registry-needs", problem())
     with pytest.raises(RowMethodError, match="needs word_vectors"):
-        init_rows("registry-needs", problem(donor=torch.ones(2, 3)))
+        make_rows("registry-needs", problem(donor=torch.ones(2, 3)))
     for name, need in (("ridge", "donor"), ("neighbours", "word_vectors")):
         with pytest.raises(RowMethodError, match=f"needs {need}"):
-            init_rows(name, problem())
+            make_rows(name, problem())
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (2, 3), (2,)])
 def test_rows_of_wrong_shape_are_refused(shape):
     register_row_method("registry-shape")(lambda problem: Rows(torch.zeros(shape)))
     with pytest.raises(RowMethodError, match="expected"):
-        init_rows("registry-shape", problem())
+        make_rows("registry-shape", problem())
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_rows_that_are_not_finite_are_refused(bad):
     register_row_method("registry-bad")(lambda problem: Rows(torch.full((2, 2), bad)))
     with pytest.raises(RowMethodError, match="not finite"):
-        init_rows("registry-bad", problem())
+        make_rows("registry-bad", problem())
 
 
 def test_an_unknown_option_names_the_known_ones():
     with pytest.raises(RowMethodError, match="'omp' has no option 'depth'; its options are k, tolerance, fast, device"):
-        init_rows("omp", problem(donor=torch.ones(2, 3)), depth=3)
+        make_rows("omp", problem(donor=torch.ones(2, 3)), depth=3)
     with pytest.raises(RowMethodError, match="'mean' has no option 'k'; it has none"):
-        init_rows("mean", problem(), k=3)
+        make_rows("mean", problem(), k=3)
 
 
 def test_an_option_of_a_wrong_type_is_named():
     with pytest.raises(RowMethodError, match="'compose' cannot work with input_decay='half'"):
-        init_rows("compose", problem(), input_decay="half")
+        make_rows("compose", problem(), input_decay="half")
 
 
 def test_a_type_error_without_options_is_the_methods_own():
     register_row_method("registry-broken")(lambda problem: len(3))
     with pytest.raises(TypeError):
-        init_rows("registry-broken", problem())
+        make_rows("registry-broken", problem())
 
 
 def test_a_method_with_open_options_gets_them_all():
@@ -94,9 +94,9 @@ def test_a_method_with_open_options_gets_them_all():
     def own(problem, **options):
         return Rows(problem.base[problem.wanted] * options["scale"])
 
-    assert init_rows("registry-open", problem(), scale=2.0).values.tolist() == [[0, 2], [4, 6]]
+    assert make_rows("registry-open", problem(), scale=2.0).values.tolist() == [[0, 2], [4, 6]]
 
 
 def test_an_unknown_method_names_the_known_ones():
     with pytest.raises(RowMethodError, match="unknown row method 'nothing'.*compose"):
-        init_rows("nothing", problem())
+        make_rows("nothing", problem())

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hf_tokext.errors import RowMethodError
-from hf_tokext.rows import RowProblem, init_rows
+from hf_tokext.rows import RowProblem, make_rows
 
 
 def problem(count=60, wide=5, tall=7, noise=0.0, anchors=50):
@@ -22,7 +22,7 @@ def problem(count=60, wide=5, tall=7, noise=0.0, anchors=50):
 
 def test_an_exact_affine_map_is_recovered():
     posed, truth = problem()
-    rows = init_rows("ridge", posed, strength=1e-10)
+    rows = make_rows("ridge", posed, strength=1e-10)
     assert torch.allclose(rows.values, truth, atol=1e-4)
     assert float(rows.residual.max()) < 1e-5
 
@@ -37,7 +37,7 @@ def test_it_is_the_ridge_solution(strength):
     tall = torch.cat([inner, penalty.sqrt() * torch.eye(5, dtype=torch.float64)])
     weights = torch.linalg.lstsq(tall, torch.cat([y - y.mean(0), torch.zeros(5, 7, dtype=torch.float64)])).solution
     expected = (posed.donor[50:].double() - x.mean(0)) @ weights + y.mean(0)
-    assert torch.allclose(init_rows("ridge", posed, strength=strength).values, expected.float(), atol=1e-4)
+    assert torch.allclose(make_rows("ridge", posed, strength=strength).values, expected.float(), atol=1e-4)
 
 
 def test_strength_is_chosen_by_the_held_out_anchors():
@@ -45,8 +45,8 @@ def test_strength_is_chosen_by_the_held_out_anchors():
 
     for noise, wide in ((0.0, 5), (4.0, 40)):
         posed, _ = problem(noise=noise, wide=wide)
-        tried = [init_rows("ridge", posed, strength=strength) for strength in STRENGTHS]
-        chosen = init_rows("ridge", posed)
+        tried = [make_rows("ridge", posed, strength=strength) for strength in STRENGTHS]
+        chosen = make_rows("ridge", posed)
         best = min(tried, key=lambda rows: float(rows.residual[0]))
         assert torch.equal(chosen.values, best.values) and torch.equal(chosen.residual, best.residual)
 
@@ -54,13 +54,13 @@ def test_strength_is_chosen_by_the_held_out_anchors():
 def test_too_few_anchors_are_refused():
     for anchors in (0, 3):
         with pytest.raises(RowMethodError, match="anchors"):
-            init_rows("ridge", problem(anchors=anchors)[0])
+            make_rows("ridge", problem(anchors=anchors)[0])
 
 
 def test_a_donor_that_does_not_vary_gives_the_anchors_mean():
     posed, _ = problem()
     posed.donor.fill_(1.0)
-    assert torch.allclose(init_rows("ridge", posed).values, posed.base[:50].mean(0).expand(10, 7), atol=1e-4)
+    assert torch.allclose(make_rows("ridge", posed).values, posed.base[:50].mean(0).expand(10, 7), atol=1e-4)
 
 
 def test_an_anchor_past_the_donors_rows_is_refused():
@@ -75,4 +75,4 @@ def test_an_anchor_past_the_donors_rows_is_refused():
 @pytest.mark.parametrize("strength", [-1.0, float("nan")])
 def test_a_strength_that_is_no_penalty_is_refused(strength):
     with pytest.raises(RowMethodError, match="at least 0"):
-        init_rows("ridge", problem()[0], strength=strength)
+        make_rows("ridge", problem()[0], strength=strength)

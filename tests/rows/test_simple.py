@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from hf_tokext.errors import RowMethodError
-from hf_tokext.rows import RowProblem, Rows, init_rows, register_row_method
+from hf_tokext.rows import RowProblem, Rows, make_rows, register_row_method
 
 
 def problem(side="tied", donor=None, anchors=0, wanted=3):
@@ -19,8 +19,8 @@ def problem(side="tied", donor=None, anchors=0, wanted=3):
 
 def test_mean_and_zero():
     given = problem()
-    assert torch.allclose(init_rows("mean", given).values, given.base.mean(0).expand(3, 6))
-    assert not init_rows("zero", given).values.any()
+    assert torch.allclose(make_rows("mean", given).values, given.base.mean(0).expand(3, 6))
+    assert not make_rows("zero", given).values.any()
 
 
 def test_normal_has_the_covariance_of_the_base():
@@ -29,34 +29,34 @@ def test_normal_has_the_covariance_of_the_base():
         base=base, wanted=torch.arange(20_000), anchors=torch.empty(0, 2).long(), pieces=[b""] * 20_000,
         spellings=[()] * 20_000,
     )  # fmt: skip
-    rows = init_rows("normal", many).values.double()
+    rows = make_rows("normal", many).values.double()
     spread = (rows - base.mean(0).double()).pow(2).mean(0).sqrt()
     expected = (1e-9 * base.double().var(0, correction=0)).sqrt()
     assert torch.allclose(spread[:2], expected[:2], rtol=0.05, atol=2e-7)
-    assert torch.equal(init_rows("normal", many).values, rows.float())
+    assert torch.equal(make_rows("normal", many).values, rows.float())
 
 
 def test_compose_weighs_input_and_output_separately():
     given = problem("output")
-    plain = init_rows("compose", given).values
+    plain = make_rows("compose", given).values
     assert torch.allclose(plain[0], given.base[[1, 2]].mean(0)) and torch.allclose(plain[1], given.base.mean(0))
-    front = init_rows("compose", given, output_decay=0.5).values[2]
+    front = make_rows("compose", given, output_decay=0.5).values[2]
     assert torch.allclose(front, (4 * given.base[3] + 2 * given.base[4] + given.base[5]) / 7, atol=1e-6)
-    back = init_rows("compose", problem("input"), input_decay=0.5).values[2]
+    back = make_rows("compose", problem("input"), input_decay=0.5).values[2]
     assert torch.allclose(back, (given.base[3] + 2 * given.base[4] + 4 * given.base[5]) / 7, atol=1e-6)
     with pytest.raises(RowMethodError, match="positive"):
-        init_rows("compose", given, output_decay=0)
+        make_rows("compose", given, output_decay=0)
 
 
 def test_ridge_recovers_a_linear_map():
     base = problem().base
     donor = torch.from_numpy(np.linalg.pinv(np.random.default_rng(0).normal(size=(6, 6)))).float()
     mapped = (base - 0.5) @ donor
-    rows = init_rows("ridge", problem(donor=mapped, anchors=30), strength=1e-9)
+    rows = make_rows("ridge", problem(donor=mapped, anchors=30), strength=1e-9)
     assert torch.allclose(rows.values, base[30:33], atol=1e-3)
     assert float(rows.residual.max()) < 1e-3
     with pytest.raises(RowMethodError, match="anchors"):
-        init_rows("ridge", problem(donor=mapped, anchors=3))
+        make_rows("ridge", problem(donor=mapped, anchors=3))
 
 
 def test_registry_refuses_clashes_missing_needs_and_bad_rows():
@@ -66,13 +66,13 @@ def test_registry_refuses_clashes_missing_needs_and_bad_rows():
 
     assert register_row_method("test-own")(own) is own
     given = problem()
-    assert torch.equal(init_rows("test-own", given, scale=3.0).values, given.base[:3] * 3)
+    assert torch.equal(make_rows("test-own", given, scale=3.0).values, given.base[:3] * 3)
     with pytest.raises(RowMethodError, match="already"):
         register_row_method("test-own")(lambda problem: Rows(problem.base))
     with pytest.raises(RowMethodError, match="unknown row method"):
-        init_rows("no such", given)
+        make_rows("no such", given)
     with pytest.raises(RowMethodError, match="needs donor"):
-        init_rows("ridge", given)
+        make_rows("ridge", given)
     register_row_method("test-wrong-shape")(lambda problem: Rows(problem.base))
     with pytest.raises(RowMethodError, match="expected"):
-        init_rows("test-wrong-shape", given)
+        make_rows("test-wrong-shape", given)

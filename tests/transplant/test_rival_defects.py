@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 
-from hf_tokext.rows import RowProblem, batch_omp, init_rows, omp, omp_gram
+from hf_tokext.rows import RowProblem, batch_omp, make_rows, omp, omp_gram
 from hf_tokext.rows.omp_plan import OmpPlan
 from hf_tokext.rows.registry import BUILT_IN
 from hf_tokext.transplant import transplant_checkpoint
@@ -173,7 +173,7 @@ def test_09_ridge_finds_a_rotation_under_noise_and_not_its_transpose():
         base=truth[:400], wanted=wanted, anchors=torch.arange(400).repeat(2, 1).T, pieces=[b"x"] * 100,
         spellings=[()] * 100, donor=donor,
     )  # fmt: skip
-    cosines = torch.cosine_similarity(init_rows("ridge", posed).values, truth[wanted])
+    cosines = torch.cosine_similarity(make_rows("ridge", posed).values, truth[wanted])
     assert float(cosines.mean()) > 0.99 and float(cosines.min()) > 0.95
 
 
@@ -194,7 +194,7 @@ def test_11_the_last_piece_weighs_most_in_the_input_and_the_first_in_the_head(si
         base=torch.eye(4), wanted=torch.tensor([0]), anchors=torch.empty(0, 2).long(), pieces=[b"x"],
         spellings=[(0, 1, 2, 3)], side=side,
     )  # fmt: skip
-    weights = init_rows("compose", posed, input_decay=0.5, output_decay=0.5).values[0]
+    weights = make_rows("compose", posed, input_decay=0.5, output_decay=0.5).values[0]
     assert torch.allclose(weights, torch.tensor(shares) / 15)
 
 
@@ -216,7 +216,7 @@ def rows_of(base, count, seed=0):
         base=base, wanted=torch.arange(count), anchors=torch.empty(0, 2).long(), pieces=[b""] * count,
         spellings=[()] * count, seed=seed,
     )  # fmt: skip
-    return init_rows("normal", posed).values
+    return make_rows("normal", posed).values
 
 
 def test_13_a_singular_covariance_is_sampled_at_a_billionth_of_itself():
@@ -277,6 +277,6 @@ def test_16_the_dictionary_is_gathered_once_for_all_targets(monkeypatch):
         base=torch.randn(60, 5, generator=draw), wanted=torch.arange(60, 160), pieces=[b"x"] * 100,
         anchors=torch.arange(60).repeat(2, 1).T, spellings=[()] * 100, donor=torch.randn(160, 8, generator=draw),
     )  # fmt: skip
-    init_rows("omp", posed, k=4)
+    make_rows("omp", posed, k=4)
     assert solved == [(60, 8)] and len(grams) == 1
     assert len(blocks) == 7 and {atoms.data_ptr() for atoms in blocks} == {grams[0].data_ptr()}

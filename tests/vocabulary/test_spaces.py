@@ -1,9 +1,9 @@
-import json
-
 import pytest
+from transformers import AutoTokenizer
 
 from hf_tokext.errors import CheckpointError, VocabularyError
-from hf_tokext.vocabulary.spaces import SPACES_FILE, Space, Spaces
+from hf_tokext.vocabulary.spaces import SPACES_KEY, Space, Spaces
+from tests.vocabulary.brackets import BracketTokenizer
 
 
 def test_ids_and_tokens_of_a_space():
@@ -15,12 +15,17 @@ def test_ids_and_tokens_of_a_space():
         space.ids([5])
 
 
-def test_saved_and_loaded_they_are_the_same(tmp_path):
+def test_they_are_saved_with_the_tokenizer(tmp_path):
+    tokenizer = BracketTokenizer()
+    assert not Spaces.read(tokenizer)
     spaces = Spaces([Space("b", 30, 3), Space("a", 10, 20, {"grid": 512, "mode": "lossless"})])
-    spaces.save(tmp_path)
-    found = Spaces.load(tmp_path)
+    spaces.write(tokenizer)
+    tokenizer.save_pretrained(tmp_path)
+    found = Spaces.read(BracketTokenizer.from_pretrained(tmp_path))
     assert dict(found) == dict(spaces) and list(found) == ["a", "b"]
     assert found.of(29) == spaces["a"] and found.of(30) == spaces["b"] and found.of(33) is None
+    AutoTokenizer.from_pretrained(tmp_path).save_pretrained(tmp_path / "again")
+    assert dict(Spaces.read(BracketTokenizer.from_pretrained(tmp_path / "again"))) == dict(spaces)
 
 
 @pytest.mark.parametrize(
@@ -41,12 +46,11 @@ def test_a_space_has_ids(base, size):
         Space("a", base, size)
 
 
-def test_what_is_missing_or_damaged_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=f"no {SPACES_FILE}: it was not extended"):
-        Spaces.load(tmp_path)
-    for damaged in ({}, {"spaces": [{"name": "a"}]}, {"spaces": [{"name": "a", "base": "x", "size": 1}]}):
-        (tmp_path / SPACES_FILE).write_text(json.dumps(damaged))
+def test_what_is_damaged_is_named():
+    tokenizer = BracketTokenizer()
+    for damaged in ([{"name": "a"}], [{"name": "a", "base": "x", "size": 1}], 3, ["a"]):
+        tokenizer.init_kwargs[SPACES_KEY] = damaged
         with pytest.raises(CheckpointError, match="is damaged"):
-            Spaces.load(tmp_path)
+            Spaces.read(tokenizer)
     with pytest.raises(KeyError, match="no space 'svg'; there are: none"):
         Spaces()["svg"]
