@@ -70,7 +70,7 @@ class Speller:
             ids = tuple(token.id for token in self._tokenizer.model.tokenize(symbols))
             if self._spells(ids, piece):
                 return ids
-        return self._greedy(piece)
+        return self.spell_greedily(piece)
 
     def _symbols(self, piece: bytes) -> str | None:
         kind = self.vocabulary.kind
@@ -87,7 +87,15 @@ class Speller:
             return False
         return b"".join(self.vocabulary.piece(index) for index in ids) == piece
 
-    def _greedy(self, piece: bytes) -> tuple[int, ...]:
+    def spell_greedily(self, piece: bytes) -> tuple[int, ...]:
+        """Spell bytes by the longest pieces that fit, one after another.
+
+        Args:
+            piece: the bytes.
+
+        Returns:
+            The ids, or () where there are none.
+        """
         found, start = [], 0
         while start < len(piece):
             for end in range(min(len(piece), start + self._longest), start, -1):

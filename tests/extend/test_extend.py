@@ -3,6 +3,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_tokext.errors import OutputExistsError, RegistrationError, VocabularyError
+from hf_tokext.extend import domains as registry
 from hf_tokext.extend import (
     domains_of,
     extend,
@@ -11,7 +12,6 @@ from hf_tokext.extend import (
     make_domain,
     register_domain,
 )
-from hf_tokext.extend import domains as registry
 from hf_tokext.vocabulary.spaces import Spaces
 from tests.tiny_models import CAUSAL, tiny, tiny_folder
 from tests.tokenizers import byte_level
