@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_tokext.errors import VocabularyError
 from hf_tokext.extend.domains import make_domain
+from hf_tokext.extend.spellings import describing_ids
 from hf_tokext.extend.tokens import descriptions_of, extended_tokenizer
 from hf_tokext.transplant import Report, transplant_checkpoint, transplant_tokenizer
 from hf_tokext.transplant.checkpoint_source import local_folder
@@ -36,9 +37,9 @@ def extend(
         model: any causal, masked or encoder-decoder LM; changed in place once everything is computed.
         tokenizer: its tokenizer.
         domains: names, such as "svg", or domains with settings of your own.
-        method: how new rows are made: "description", the mean of the rows of a description in English (LLM4SVG, Xing et
-            al., arXiv 2412.11102, section 3.2), in the input and the output matrix; "pieces", the mean of the pieces of the
-            token's own text; or a row method.
+        method: how new rows are made: "description", the mean of the rows of a description in English (after LLM4SVG, Xing
+            et al., arXiv 2412.11102; without its most frequent words), in the input and the output matrix; "pieces", the
+            mean of the pieces of the token's own text; or a row method.
         descriptions: other descriptions, by the text of a token such as "<|svg:path|>".
         **options: as for `transplant_tokenizer`.
 
@@ -51,7 +52,7 @@ def extend(
     """
     made = _made(domains)
     new = extended_tokenizer(tokenizer, made)
-    overrides = _overrides(made, method, descriptions)
+    overrides = _overrides(tokenizer, made, method, descriptions)
     return transplant_tokenizer(model, tokenizer, new, method=_row_method(method), overrides=overrides, **options)
 
 
@@ -83,7 +84,7 @@ def extend_checkpoint(
     made = _made(domains)
     hub = {name: options[name] for name in HUB if name in options}
     tokenizer = load_tokenizer(local_folder(base, **hub), str(base))
-    overrides = _overrides(made, method, descriptions)
+    overrides = _overrides(tokenizer, made, method, descriptions)
     return transplant_checkpoint(
         base,
         extended_tokenizer(tokenizer, made),
@@ -102,14 +103,19 @@ def _made(domains: Sequence[str | Domain]) -> list[Domain]:
     return [make_domain(domain) if isinstance(domain, str) else domain for domain in domains]
 
 
-def _overrides(domains: Sequence[Domain], method: str, descriptions: Mapping[str, str] | None) -> dict[str, str]:
+def _overrides(
+    tokenizer: PreTrainedTokenizerBase,
+    domains: Sequence[Domain],
+    method: str,
+    descriptions: Mapping[str, str] | None,
+) -> dict[str, tuple[int, ...]]:
+    """Base ids that the rows of new tokens are the means of, by the texts of these."""
     known = descriptions_of(domains)
     unknown = sorted(set(descriptions or ()) - known.keys())
     if unknown:
         raise VocabularyError(f"{unknown[0]!r} is described, but is no token of the domains; write <|svg:path|>, say")
-    if method == DESCRIPTION:
-        return known | dict(descriptions or {})
-    return dict(descriptions or {})
+    texts = known | dict(descriptions or {}) if method == DESCRIPTION else dict(descriptions or {})
+    return {token: describing_ids(tokenizer, text) for token, text in texts.items()}
 
 
 def _row_method(method: str) -> str:

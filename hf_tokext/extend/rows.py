@@ -85,7 +85,8 @@ def init_rows(
         model: any model of transformers with a vocabulary, in memory; changed in place.
         tokenizer: its tokenizer.
         tokens: the tokens, by text or by id.
-        method: "description", the mean of the rows of a description of the token; "pieces", the mean of the rows of the
+        method: "description", the mean of the rows of a description of the token, its most frequent words left out;
+            "pieces", the mean of the rows of the
             other tokens that spell its bytes; or a row method such as "mean", "normal" or "neighbours".
         descriptions: what a token means in plain words, by its text; the text itself where it has none.
         word_vectors: for "neighbours": gensim's KeyedVectors, or a function from N byte strings to vectors [N, W]; None

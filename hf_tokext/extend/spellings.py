@@ -1,12 +1,32 @@
-"""What tokens are to be made of, none of them being used for another."""
+"""What the rows of new tokens are made of: the tokens that describe or spell them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
 from hf_tokext.vocabulary.pieces import Vocabulary
 from hf_tokext.vocabulary.spelling import Speller
+
+FREQUENT = 3_000  # first ids of a vocabulary: letters and function words, which say nothing of what is described
+
+
+def describing_ids(tokenizer: PreTrainedTokenizerBase, text: str, without: Collection[int] = ()) -> tuple[int, ...]:
+    """Ids of a description, but for the most frequent ones, which drown the others in a mean.
+
+    The ids of BPE and Unigram vocabularies go from frequent pieces to rare ones. Leaving the first out brings the mean of a
+    WordNet gloss nearer to the row of the word (scripts/bench_rows.py, docs/extend.md).
+
+    Args:
+        tokenizer: the tokenizer of the base.
+        text: the description.
+        without: ids that must not be used.
+
+    Returns:
+        The ids; all of them where none is rare, and none where it has none.
+    """
+    ids = [index for index in tokenizer(text, add_special_tokens=False)["input_ids"] if index not in without]
+    return tuple(index for index in ids if index >= FREQUENT) or tuple(ids)
 
 
 def spelled_without(
@@ -23,10 +43,10 @@ def spelled_without(
         vocabulary: its vocabulary.
         ids: N tokens.
         method: "description" spells what describes a token; any other its own bytes.
-        descriptions: by the text of a token; its own text where it has none.
+        descriptions: by the text of a token; its own bytes are spelt where it has none.
 
     Returns:
-        For each token the ids that spell it, none of `ids` among them.
+        For each token the ids, none of `ids` among them.
     """
     wanted = set(ids)
     # by the longest matches of what is left, as the tokenizer itself would give the token back
@@ -35,7 +55,6 @@ def spelled_without(
     found = []
     for index in ids:
         described = descriptions.get(str(tokenizer.convert_ids_to_tokens(index))) if method == "description" else None
-        encoded = tokenizer(described, add_special_tokens=False)["input_ids"] if described else ()
-        spelling = tuple(each for each in encoded if each not in wanted)
+        spelling = describing_ids(tokenizer, described, wanted) if described else ()
         found.append(spelling or speller.spell_greedily(vocabulary.piece(index)))
     return found

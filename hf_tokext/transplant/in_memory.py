@@ -13,7 +13,7 @@ from hf_tokext.transplant.direction import head_direction
 from hf_tokext.transplant.identifiers import lost_ids, new_generation_config, update_config
 from hf_tokext.transplant.method import choose_method
 from hf_tokext.transplant.origin import object_origin
-from hf_tokext.transplant.plan import make_plan
+from hf_tokext.transplant.plan import Overrides, make_plan
 from hf_tokext.transplant.positions import move_positions, put_positions
 from hf_tokext.transplant.report import Report, token_counts
 from hf_tokext.transplant.tables import (
@@ -39,7 +39,7 @@ def transplant_tokenizer(
     donor_model: PreTrainedModel | None = None,
     method: str = "auto",
     method_options: Mapping[str, Any] | None = None,
-    overrides: Mapping[str, str] | None = None,
+    overrides: Overrides | None = None,
     texts: Sequence[str] | None = None,
     rows: int | None = None,
     pad_to_multiple_of: int | None = None,
@@ -55,7 +55,8 @@ def transplant_tokenizer(
         donor_model: a model of the donor's tokenizer, for methods that use its rows.
         method: a row method, or "auto" (see `choose_method`).
         method_options: options of the row method.
-        overrides: text of a new token to the base token or text whose rows it shall have.
+        overrides: text of a new token to the base token or text whose rows it shall have, or to base ids, of whose rows
+            it shall have the mean.
         texts: the user's own text: word vectors and the head's direction are learnt from it.
         rows: rows of the new tables, at least as many as there are ids.
         pad_to_multiple_of: rounds the rows up.

@@ -1,7 +1,7 @@
 """What happens to every id: one plan, whether objects or shards are edited."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hf_tokext.errors import VocabularyError
@@ -10,6 +10,7 @@ from hf_tokext.vocabulary.alignment import align
 from hf_tokext.vocabulary.pieces import Vocabulary
 from hf_tokext.vocabulary.spelling import Speller
 
+Overrides = Mapping[str, str | Sequence[int]]
 SOURCES = ("override", "role", "anchor", "approximate", "compose", "fallback", "quiet")
 
 
@@ -62,7 +63,7 @@ def make_plan(
     *,
     base_rows: int,
     method: str = "compose",
-    overrides: Mapping[str, str] | None = None,
+    overrides: Overrides | None = None,
     rows: int | None = None,
     multiple: int | None = None,
 ) -> Plan:
@@ -73,7 +74,8 @@ def make_plan(
         target: the vocabulary to be put on.
         base_rows: rows of the model's tables; ids past them have none.
         method: name of a registered row method.
-        overrides: text of a new token to the base token or text whose rows it shall have.
+        overrides: text of a new token to the base token or text whose rows it shall have, or to base ids, of whose rows
+            it shall have the mean.
         rows: rows of the new tables; None for as many as there are ids.
         multiple: rounds the rows up to a multiple of this.
 
@@ -100,8 +102,8 @@ def make_plan(
     made_as = "approximate" if set(row_method(method).needs) & {"donor", "word_vectors"} else "compose"
     for index in target.ids:
         if index in chosen:
-            source[index], spelled[index] = "override", chosen[index]
-            if len(chosen[index]) == 1:
+            source[index], (spelled[index], copies) = "override", chosen[index]
+            if copies:
                 copied[index] = spelled.pop(index)[0]
         elif index in aligned.roles:
             source[index], copied[index] = "role", aligned.roles[index]
@@ -129,17 +131,23 @@ def _row_count(ids: int, identical: int | None, rows: int | None, multiple: int 
     return -(-count // multiple) * multiple if multiple else count
 
 
-def _overrides(base: Vocabulary, target: Vocabulary, overrides: Mapping[str, str]) -> dict[int, tuple[int, ...]]:
+def _overrides(base: Vocabulary, target: Vocabulary, overrides: Overrides) -> dict[int, tuple[tuple[int, ...], bool]]:
+    """For each id that is named the base ids, and whether it is a copy of the only one."""
     found = {}
     for new, old in overrides.items():
         index = _id_of(target, new)
         if index is None:
             raise VocabularyError(f"the override {new!r}={old!r} names {new!r}, which is no token of the new tokenizer")
+        if not isinstance(old, str):
+            if not old or not set(old) <= set(base.ids):
+                raise VocabularyError(f"the override {new!r}={list(old)}: the base's tokenizer has no such ids")
+            found[index] = tuple(old), False
+            continue
         single = _id_of(base, old)
         ids = (single,) if single is not None else Speller(base).spell([old.encode()])[0]
         if not ids:
             raise VocabularyError(f"the override {new!r}={old!r}: the base's tokenizer cannot spell {old!r}")
-        found[index] = ids
+        found[index] = ids, len(ids) == 1
     return found
 
 

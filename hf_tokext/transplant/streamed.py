@@ -20,7 +20,7 @@ from hf_tokext.transplant.identifiers import lost_ids
 from hf_tokext.transplant.method import choose_method
 from hf_tokext.transplant.model_files import read_generation_config, write_model
 from hf_tokext.transplant.origin import origins
-from hf_tokext.transplant.plan import Plan, make_plan
+from hf_tokext.transplant.plan import Overrides, Plan, make_plan
 from hf_tokext.transplant.report import Report, token_counts
 from hf_tokext.transplant.tables import (
     TableOptions,
@@ -56,7 +56,7 @@ def transplant_checkpoint(
     digits: str | None = None,
     method: str = "auto",
     method_options: Mapping[str, Any] | None = None,
-    overrides: Mapping[str, str] | None = None,
+    overrides: Overrides | None = None,
     texts: Sequence[str] | None = None,
     match_rows: bool = False,
     pad_to_multiple_of: int | None = None,
@@ -85,7 +85,8 @@ def transplant_checkpoint(
             rewritten to cut numbers; see `rewrite_digits`.
         method: a row method, or "auto" (see `choose_method`).
         method_options: options of the row method.
-        overrides: text of a new token to the base token or text whose rows it shall have.
+        overrides: text of a new token to the base token or text whose rows it shall have, or to base ids, of whose rows
+            it shall have the mean.
         texts: the user's own text, for word vectors, calibration and the counts in the report.
         match_rows: as many rows as the donor's weights have, as speculative decoding asks of a draft model.
         pad_to_multiple_of: rounds the rows up.

@@ -49,6 +49,20 @@ def test_old_rows_stay_and_new_ones_are_the_mean_of_their_description(name):
     assert report.counts["override"] == space.size
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_calibrated_too_old_rows_stay(tied):
+    """A token that a single old one describes has a row like its own, and takes nothing from it."""
+    model, tokenizer = base(tied=tied)
+    tables = [model.get_input_embeddings().weight, model.get_output_embeddings().weight]
+    before = [table.detach().clone() for table in tables]
+    described = {f"<|brackets:{token}|>": "the" for token in Brackets().tokens}
+    model, _, report = extend(model, tokenizer, ["brackets"], descriptions=described)
+    after = [model.get_input_embeddings().weight, model.get_output_embeddings().weight]
+    for old, new in zip(before, after, strict=True):
+        assert torch.equal(new[: len(old)], old)
+    assert report.counts["override"] == len(described)
+
+
 def test_documents_are_one_id_a_token_anywhere_and_come_back():
     model, tokenizer = base()
     _, new, _ = extend(model, tokenizer, [Brackets("xyz")])
