@@ -6,18 +6,19 @@ from typing import Annotated
 
 import typer
 
-from hf_tokext.cli import byteify, card, complete, heal, measure, transplant
+from hf_tokext.cli import byteify, card, complete, extend, heal, measure, transplant
 from hf_tokext.errors import TokextError
 
 app = typer.Typer(
     name="tokext",
-    help="New tokens for pretrained models: swap the tokenizer of a language model, heal it, read it byte by byte, measure it.",
+    help="New tokens for pretrained models: swap the tokenizer of a language model, extend it, heal it, read it byte by byte, measure it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command("transplant")(transplant.transplant)
 app.command("heal")(heal.heal)
+app.command("extend")(extend.extend)
 app.command("byteify")(byteify.byteify)
 app.command("complete")(complete.complete)
 app.command("card")(card.card)
