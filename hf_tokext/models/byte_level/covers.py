@@ -21,6 +21,8 @@ from hf_tokext.models.byte_level.passage import Passage
 from hf_tokext.models.byte_level.traces import Key
 
 BYTES = 256
+PASSAGE = 416  # bytes that are read at once at most
+MARGIN = 32  # of them, in which tokens may end elsewhere once the text goes on
 REMEMBERED = 256  # dropped heads that are kept for that
 
 
@@ -60,6 +62,7 @@ class Covers:
         kept: log probability of `heads`.
         earlier: the same at every place of the text before.
         opened: whether something stands before the text yet.
+        spaced: whether a space that is no part of the text does.
     """
 
     base: BaseTokens
@@ -73,6 +76,12 @@ class Covers:
     kept: float = 0.0
     earlier: list[float] = field(default_factory=list)
     opened: bool = False
+    spaced: bool = False
+
+    @property
+    def opened_as_spelt(self) -> bool:
+        """Whether the text begins as the tokenizer spells one: with the space that is no part of it, or without."""
+        return self.opened and self.spaced == self.base.space_opens
 
     def fork(self) -> "Covers":
         """Give a copy that is read on by itself."""
@@ -103,6 +112,7 @@ class Covers:
             if events[start] < BYTES:
                 while stop < len(events) and events[stop] < BYTES:
                     stop += 1
+                stop = self._settled_by(events, start, stop)
                 parts.append((yield from self._read_bytes(bytes(events[start:stop]), every)))
             else:
                 parts.append((yield from self._read_marker(events[start] - BYTES)))
@@ -115,6 +125,17 @@ class Covers:
             np.concatenate([part.events for part in parts if part.events is not None]) if every and parts else None,
             sum(part.merged for part in parts),
         )
+
+    def _settled_by(self, events: Sequence[int], start: int, stop: int) -> int:
+        """Where a passage ends: what it costs grows faster than its length, and it had best end where a token does."""
+        if stop - start <= PASSAGE:
+            return stop
+        if not self.opened_as_spelt:
+            return start + PASSAGE
+        spelling = self.base.spell(self.text + bytes(events[start : start + PASSAGE]))
+        last = len(self.text) + PASSAGE - MARGIN
+        ends = [end for _, end in spelling if len(self.text) < end <= last]
+        return start + (ends[-1] - len(self.text) if ends else PASSAGE)
 
     def take(self, head: Head, logits: np.ndarray) -> None:
         """Take what the base says comes after a head.
@@ -159,7 +180,7 @@ class Covers:
         total = log_sum(root.weight for root in roots)
         bar = total + self.log_tolerance
         self.text, self.passed, self.deferred, self.ahead, self.opened = b"", [], [], {}, True
-        self.earlier = []
+        self.earlier, self.spaced = [], spaced
         self.heads = [root for root in roots if root.weight > bar] or sorted(roots, key=lambda root: root.weight)[-1:]
         if self.heads:
             yield self.heads

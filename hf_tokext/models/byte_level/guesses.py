@@ -32,21 +32,23 @@ class Guesses:
 
     def __init__(self, covers: "Covers", text: bytes) -> None:
         self._base, self._measure, self._tolerance = covers.base, covers.measure, covers.tolerance
-        roots = [head for head in covers.heads if not head.opening]
-        spaced = len(roots) < len(covers.heads)
-        starts = not covers.text and len(text) >= GUESSED and roots and spaced == covers.base.space_opens
-        self._spelling = covers.base.spell(text) if starts else []  # ids, and where each ends
-        self._tokens_before = {end: count for count, (_, end) in enumerate(self._spelling, 1)}
-        first = self._tokens_before.setdefault(0, 0)  # 1 where a token is just the space that opens the text
-        self._root = roots[0] if starts else None
-        if first:
-            alone = [root for root in roots if root.context.token == self._spelling[0][0] and root.without is None]
-            self._root = alone[0] if alone else None
+        self._start = len(covers.text)
+        known = len(text) - self._start >= GUESSED and covers.opened_as_spelt
+        self._spelling = covers.base.spell(text) if known else []  # ids, and where each ends
+        self._tokens_before = {0: 0} | {end: count for count, (_, end) in enumerate(self._spelling, 1)}
+        before = self._tokens_before.get(self._start)
+        last = self._spelling[before - 1][0] if before else None  # the token that the spelling has come to
+        roots = [
+            head
+            for head in covers.heads
+            if head.end == self._start and not head.opening and (not before or head.context.token == last)
+        ]
+        self._root = max(roots, key=lambda head: head.weight) if roots and before is not None else None
 
     def whole(self) -> list[Head]:
-        """Heads of the whole spelling, for the first wave of a text."""
+        """Heads of all the spelling that is to be read, for the first wave."""
         root = self._root
-        return self._spell_on(root.context, root.state, 0, len(self._spelling)) if root is not None else []
+        return self._spell_on(root.context, root.state, self._start, len(self._spelling)) if root is not None else []
 
     def behind(self, chosen: Sequence[Head]) -> list[Head]:
         """Heads of some tokens of the spelling behind heads of others that meet it again.

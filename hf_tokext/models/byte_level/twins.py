@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from hf_tokext.models.byte_level.contexts import Context
 from hf_tokext.models.byte_level.heads import Head
+from hf_tokext.models.byte_level.traces import Key, key_of
 
 ALIKE = 8  # last tokens that twins have in common
 MERGED = 50  # times the tolerance, and at most `MOST_MERGED`: share of a head that may go on as its twin
@@ -29,6 +30,7 @@ class Twins:
 
     def __init__(self) -> None:
         self._known: dict[Ending, Head] = {}
+        self._endings: dict[Key, Ending] = {}
 
     def add(self, head: Head) -> None:
         """Note a head that has been run.
@@ -36,7 +38,7 @@ class Twins:
         Args:
             head: the head.
         """
-        key = _ending(head)
+        key = self._ending(head)
         if key not in self._known or self._known[key].weight < head.weight:
             self._known[key] = head
 
@@ -51,15 +53,17 @@ class Twins:
         """
         known = dict(self._known)
         for head in sorted(heads, key=lambda head: -head.weight):
-            twin = known.setdefault(_ending(head), head)
+            twin = known.setdefault(self._ending(head), head)
             if twin is not head and twin.weight >= head.weight:
                 yield head, twin
 
-
-def _ending(head: Head) -> Ending:
-    tokens: list[int] = []
-    context: Context | None = head.context
-    while context is not None and len(tokens) < ALIKE:
-        tokens.append(context.token)
-        context = context.parent
-    return head.end, tuple(tokens)
+    def _ending(self, head: Head) -> Ending:
+        key = key_of(head)
+        if key not in self._endings:
+            tokens: list[int] = []
+            context: Context | None = head.context
+            while context is not None and len(tokens) < ALIKE:
+                tokens.append(context.token)
+                context = context.parent
+            self._endings[key] = head.end, tuple(tokens)
+        return self._endings[key]
