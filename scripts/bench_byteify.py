@@ -105,13 +105,26 @@ def line(name: str, timed: Timed, passes: int, size: int, more: str = "") -> Non
 
 
 def rival(python: str, folder: Path, text: bytes) -> list[dict[str, float]]:
-    """Figures of genlm-bytes."""
+    """Figures of genlm-bytes, each setting in a process of its own; those that fail are named."""
+    found = []
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "text"
         file.write_bytes(text)
-        command = [python, str(Path(__file__).with_name("genlm_scores.py")), str(folder), str(file), str(WARM), *RIVAL]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return [json.loads(found) for found in done.stdout.splitlines() if found.startswith("{")]
+        for setting in RIVAL:
+            command = [
+                python,
+                str(Path(__file__).with_name("genlm_scores.py")),
+                str(folder),
+                str(file),
+                str(WARM),
+                setting,
+            ]
+            done = subprocess.run(command, capture_output=True, text=True)
+            lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+            if done.returncode or not lines:
+                print(f"  genlm-bytes {setting} failed: {done.stderr.strip().splitlines()[-1:]}", flush=True)
+            found += map(json.loads, lines)
+    return found
 
 
 def main() -> None:

@@ -1,0 +1,111 @@
+"""Writing well-formed XML whatever is asked for."""
+
+import re
+from xml.sax.saxutils import escape, quoteattr
+
+NAME = re.compile(r"[^\W\d][\w.\-]*(:[^\W\d][\w.\-]*)?")
+URI = re.compile(r"(?:[A-Za-z0-9._~/?#@!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})+")  # characters of RFC 3986
+XML = "http://www.w3.org/XML/1998/namespace"
+RESERVED = {XML, "http://www.w3.org/2000/xmlns/"}
+BREAKS = {"\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}  # which a reader would make blanks of, in an attribute
+
+
+class Writer:
+    """Writes elements one after another; names that are none are replaced, and what cannot stand is left out."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._root: list[str] = []  # namespaces that the root has to declare
+        self._open: list[tuple[str, dict[str, str]]] = []  # names, and namespaces by prefix
+        self._in_tag = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a root."""
+        return bool(self._parts)
+
+    def start(self, name: str, attributes: list[tuple[str, str]]) -> None:
+        """Open an element.
+
+        Args:
+            name: as it is to be written; "g" takes the place of what is no name.
+            attributes: names and values; the first of each name counts.
+        """
+        self._end_tag()
+        known = dict(self._open[-1][1]) if self._open else {"xml": XML}
+        kept: dict[str, str] = {}
+        for key, value in attributes:
+            if NAME.fullmatch(key) and key not in kept and _may_declare(key, value):
+                kept[key] = value
+        known |= {key[6:]: value for key, value in kept.items() if key.startswith("xmlns:")}
+        name = name if NAME.fullmatch(name) and not name.startswith("xmlns:") else "g"
+        seen: set[tuple[str, str]] = set()
+        written = []
+        for key, value in kept.items():
+            prefix, _, local = key.rpartition(":")
+            if prefix not in ("", "xmlns"):
+                where = self._namespace(prefix, known), local
+                if where in seen:
+                    continue  # the same attribute by another prefix
+                seen.add(where)
+            written.append(f" {key}={quoteattr(value, BREAKS)}")
+        prefix = name.rpartition(":")[0]
+        if prefix:
+            self._namespace(prefix, known)
+        self._parts.append(f"<{name}")
+        if not self._open:
+            self._parts.append("")  # where the root declares what is found to be missing
+        self._parts += written
+        self._open.append((name, known))
+        self._in_tag = True
+
+    def text(self, text: str) -> None:
+        """Write text inside the element.
+
+        Args:
+            text: the text.
+        """
+        if text:
+            self._end_tag()
+            self._parts.append(escape(text, {"\r": "&#13;"}))
+
+    def end(self) -> None:
+        """Close the innermost element."""
+        name, _ = self._open.pop()
+        self._parts.append("/>" if self._in_tag else f"</{name}>")
+        self._in_tag = False
+
+    def finish(self) -> str:
+        """Close what is open.
+
+        Returns:
+            The document.
+        """
+        while self._open:
+            self.end()
+        self._parts[1] = "".join(f' xmlns:{prefix}="urn:{prefix}"' for prefix in self._root)
+        return "".join(self._parts)
+
+    def _end_tag(self) -> None:
+        if self._in_tag:
+            self._parts.append(">")
+        self._in_tag = False
+
+    def _namespace(self, prefix: str, known: dict[str, str]) -> str:
+        if prefix not in known:
+            known[prefix] = f"urn:{prefix}"
+            self._root += [prefix] if prefix not in self._root else []
+        return known[prefix]
+
+
+def _may_declare(key: str, value: str) -> bool:
+    """Whether an attribute is no declaration of a namespace, or one that may be."""
+    if key == "xmlns":
+        return value == "" or _is_namespace(value)
+    if key == "xmlns:xml":
+        return value == XML
+    return not key.startswith("xmlns:") or (key != "xmlns:xmlns" and _is_namespace(value))
+
+
+def _is_namespace(value: str) -> bool:
+    return URI.fullmatch(value) is not None and value not in RESERVED
