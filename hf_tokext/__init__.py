@@ -30,6 +30,17 @@ if TYPE_CHECKING:
         VerificationError,
         VocabularyError,
     )
+    from hf_tokext.extend import (
+        InitializedRow,
+        InitializedRows,
+        domains_of,
+        extend_checkpoint,
+        extend_model,
+        init_rows,
+        keep_to_grammar,
+        make_domain,
+        register_domain,
+    )
     from hf_tokext.hub import Pushed, push_checkpoint, render_card, write_card
     from hf_tokext.measure.bits_per_byte import bits_per_byte
     from hf_tokext.models.byte_level.byteify import byteify
@@ -42,12 +53,17 @@ if TYPE_CHECKING:
     from hf_tokext.models.glyph.configuration_glyph import GlyphConfig
     from hf_tokext.models.glyph.modeling_glyph import GlyphForCausalLM, GlyphModel
     from hf_tokext.models.glyph.tokenization_glyph import GlyphTokenizer
+    from hf_tokext.models.svg.domain import SVGDomain
+    from hf_tokext.models.svg.tokenization_svg import SVGTokenizer
     from hf_tokext.registry import keep_tokenizer, name_classes, register_family
     from hf_tokext.rows import RowProblem, Rows, make_rows, register_row_method
     from hf_tokext.training import heal_checkpoint, heal_model
     from hf_tokext.transplant import Report, transplant_checkpoint, transplant_tokenizer
     from hf_tokext.transplant.train_tokenizer import train_tokenizer
     from hf_tokext.vocabulary.digits import rewrite_digits
+    from hf_tokext.vocabulary.domain import Domain
+    from hf_tokext.vocabulary.grammar import Grammar
+    from hf_tokext.vocabulary.grammar_processor import GrammarLogitsProcessor
 
 __all__ = [
     "ByteEnsembleConfig",
@@ -57,15 +73,20 @@ __all__ = [
     "ByteScore",
     "ByteTokenizer",
     "CheckpointError",
+    "Domain",
     "FontError",
     "GlyphConfig",
     "GlyphForCausalLM",
     "GlyphModel",
     "GlyphTokenizer",
+    "Grammar",
+    "GrammarLogitsProcessor",
     "HubError",
     "HubReadOnlyError",
     "HubTokenError",
     "HubUnavailableError",
+    "InitializedRow",
+    "InitializedRows",
     "MissingExtraError",
     "OutputExistsError",
     "Pushed",
@@ -76,6 +97,8 @@ __all__ = [
     "RowMethodError",
     "RowProblem",
     "Rows",
+    "SVGDomain",
+    "SVGTokenizer",
     "TextError",
     "TokextError",
     "UnsafeCheckpointError",
@@ -85,12 +108,19 @@ __all__ = [
     "bits_per_byte",
     "byteify",
     "complete",
+    "domains_of",
+    "extend_checkpoint",
+    "extend_model",
     "heal_checkpoint",
     "heal_model",
+    "init_rows",
+    "keep_to_grammar",
     "keep_tokenizer",
+    "make_domain",
     "make_rows",
     "name_classes",
     "push_checkpoint",
+    "register_domain",
     "register_family",
     "register_row_method",
     "render_card",
@@ -109,23 +139,37 @@ _ROOMS = {
     "ByteLevelForCausalLM": "hf_tokext.models.byte_level.modeling_byte_level",
     "ByteScore": "hf_tokext.models.byte_level.score",
     "ByteTokenizer": "hf_tokext.models.byte_level.tokenization_byte_level",
+    "Domain": "hf_tokext.vocabulary.domain",
     "GlyphConfig": "hf_tokext.models.glyph.configuration_glyph",
     "GlyphForCausalLM": "hf_tokext.models.glyph.modeling_glyph",
     "GlyphModel": "hf_tokext.models.glyph.modeling_glyph",
     "GlyphTokenizer": "hf_tokext.models.glyph.tokenization_glyph",
+    "Grammar": "hf_tokext.vocabulary.grammar",
+    "GrammarLogitsProcessor": "hf_tokext.vocabulary.grammar_processor",
+    "InitializedRow": "hf_tokext.extend",
+    "InitializedRows": "hf_tokext.extend",
     "Pushed": "hf_tokext.hub",
     "Report": "hf_tokext.transplant",
     "RowProblem": "hf_tokext.rows",
     "Rows": "hf_tokext.rows",
+    "SVGDomain": "hf_tokext.models.svg.domain",
+    "SVGTokenizer": "hf_tokext.models.svg.tokenization_svg",
     "bits_per_byte": "hf_tokext.measure",
     "byteify": "hf_tokext.models.byte_level.byteify",
     "complete": "hf_tokext.models.byte_level.completion",
+    "domains_of": "hf_tokext.extend",
+    "extend_checkpoint": "hf_tokext.extend",
+    "extend_model": "hf_tokext.extend",
     "heal_checkpoint": "hf_tokext.training",
     "heal_model": "hf_tokext.training",
-    "make_rows": "hf_tokext.rows",
+    "init_rows": "hf_tokext.extend",
+    "keep_to_grammar": "hf_tokext.extend",
     "keep_tokenizer": "hf_tokext.registry",
+    "make_domain": "hf_tokext.extend",
+    "make_rows": "hf_tokext.rows",
     "name_classes": "hf_tokext.registry",
     "push_checkpoint": "hf_tokext.hub",
+    "register_domain": "hf_tokext.extend",
     "register_family": "hf_tokext.registry",
     "register_row_method": "hf_tokext.rows",
     "render_card": "hf_tokext.hub",

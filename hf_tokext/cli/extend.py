@@ -13,9 +13,7 @@ def extend(
     output: Annotated[str, typer.Argument(metavar="OUT", help="Folder to write.")],
     domain: Annotated[
         list[str],
-        typer.Option(
-            "--domain", help="NAME, or NAME:SETTING=VALUE,...: svg, molecule, llvm_ir; repeat for more than one."
-        ),
+        typer.Option("--domain", help="NAME, or NAME:SETTING=VALUE,...; there is svg. Repeat for more than one."),
     ],
     method: Annotated[
         str, typer.Option(help="How new rows are made: description, pieces, or a row method such as mean.")
@@ -28,7 +26,7 @@ def extend(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing checkpoint folder.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
-    """Teach the vocabulary of BASE the tokens of drawings, molecules or code, and write a standard checkpoint to OUT."""
+    """Teach the vocabulary of BASE the tokens of drawings, and write a standard checkpoint to OUT."""
     from hf_tokext.cli.transplant import StageBars, files_of
     from hf_tokext.extend import extend_checkpoint, make_domain
     from hf_tokext.measure.texts import read_texts

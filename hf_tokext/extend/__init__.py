@@ -2,7 +2,7 @@
 
 from hf_tokext.extend.domains import domain_names, domains_of, make_domain, register_domain
 from hf_tokext.extend.generation import keep_to_grammar
-from hf_tokext.extend.models import extend, extend_checkpoint
+from hf_tokext.extend.models import extend_checkpoint, extend_model
 from hf_tokext.extend.rows import InitializedRow, InitializedRows, init_rows
 
 __all__ = [
@@ -10,8 +10,8 @@ __all__ = [
     "InitializedRows",
     "domain_names",
     "domains_of",
-    "extend",
     "extend_checkpoint",
+    "extend_model",
     "init_rows",
     "keep_to_grammar",
     "make_domain",

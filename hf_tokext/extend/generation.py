@@ -28,6 +28,6 @@ def keep_to_grammar(
     """
     spaces = Spaces.read(tokenizer)
     if not spaces:
-        raise VocabularyError("the tokenizer has no domains: extend the model first (hf_tokext.extend)")
+        raise VocabularyError("the tokenizer has no domains: extend the model first (hf_tokext.extend_model)")
     domains = [(domain, spaces[name].base) for name, domain in domains_of(tokenizer).items()]
     return GrammarLogitsProcessor(domains, max_length, only, tokenizer.eos_token_id)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ DESCRIPTION, PIECES = "description", "pieces"
 HUB = ("revision", "token", "cache_dir")
 
 
-def extend(
+def extend_model(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     domains: Sequence[str | Domain],
@@ -28,7 +28,7 @@ def extend(
     descriptions: Mapping[str, str] | None = None,
     **options: Any,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Report]:
-    """Teach a model's vocabulary the tokens of domains: drawings, molecules, code.
+    """Teach a model's vocabulary the tokens of domains, such as drawings.
 
     Rows of old ids stay as they are, bit by bit. `domains_of` gives the domains of the new tokenizer, which read and write
     documents; `keep_to_grammar` keeps generation well-formed. The new rows are a start: the model is to be trained.
@@ -70,9 +70,9 @@ def extend_checkpoint(
     Args:
         base: folder or Hub id.
         output_dir: the folder to make; it appears whole and proved, or not at all.
-        domains: as for `extend`.
-        method: as for `extend`.
-        descriptions: as for `extend`.
+        domains: as for `extend_model`.
+        method: as for `extend_model`.
+        descriptions: as for `extend_model`.
         **options: as for `transplant_checkpoint`.
 
     Returns:

@@ -6,8 +6,8 @@ from hf_tokext.errors import OutputExistsError, RegistrationError, VocabularyErr
 from hf_tokext.extend import domains as registry
 from hf_tokext.extend import (
     domains_of,
-    extend,
     extend_checkpoint,
+    extend_model,
     keep_to_grammar,
     make_domain,
     register_domain,
@@ -35,7 +35,7 @@ def base(name="llama", **options):
 def test_old_rows_stay_and_new_ones_are_the_mean_of_their_description(name):
     model, tokenizer = base(name)
     before = model.get_input_embeddings().weight.detach().clone()
-    model, new, report = extend(model, tokenizer, ["brackets"], calibrate=False)
+    model, new, report = extend_model(model, tokenizer, ["brackets"], calibrate=False)
     weight = model.get_input_embeddings().weight
     assert torch.equal(weight[: len(tokenizer)], before[: len(tokenizer)])
     space = Spaces.read(new)["brackets"]
@@ -56,7 +56,7 @@ def test_calibrated_too_old_rows_stay(tied):
     tables = [model.get_input_embeddings().weight, model.get_output_embeddings().weight]
     before = [table.detach().clone() for table in tables]
     described = {f"<|brackets:{token}|>": "the" for token in Brackets().tokens}
-    model, _, report = extend(model, tokenizer, ["brackets"], descriptions=described)
+    model, _, report = extend_model(model, tokenizer, ["brackets"], descriptions=described)
     after = [model.get_input_embeddings().weight, model.get_output_embeddings().weight]
     for old, new in zip(before, after, strict=True):
         assert torch.equal(new[: len(old)], old)
@@ -65,7 +65,7 @@ def test_calibrated_too_old_rows_stay(tied):
 
 def test_documents_are_one_id_a_token_anywhere_and_come_back():
     model, tokenizer = base()
-    _, new, _ = extend(model, tokenizer, [Brackets("xyz")])
+    _, new, _ = extend_model(model, tokenizer, [Brackets("xyz")])
     assert new(TEXT).input_ids == tokenizer(TEXT).input_ids
     domain = domains_of(new)["brackets"]
     start = Spaces.read(new)["brackets"].base
@@ -86,15 +86,15 @@ def test_a_second_domain_comes_beside_the_first():
         name = "others"
 
     model, tokenizer = base()
-    model, once, _ = extend(model, tokenizer, ["brackets"])
+    model, once, _ = extend_model(model, tokenizer, ["brackets"])
     kept = model.get_input_embeddings().weight.detach().clone()
-    model, twice, _ = extend(model, once, [register_domain(Others)("pq")])
+    model, twice, _ = extend_model(model, once, [register_domain(Others)("pq")])
     assert list(domains_of(twice)) == ["brackets", "others"]
     assert domains_of(twice)["others"].settings == {"letters": "pq"}
     assert torch.equal(model.get_input_embeddings().weight[: len(kept)], kept)
     assert list(domains_of(once)) == ["brackets"] and not domains_of(tokenizer)
     with pytest.raises(VocabularyError, match="extended by 'others' before"):
-        extend(model, twice, ["others"])
+        extend_model(model, twice, ["others"])
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -106,7 +106,7 @@ def test_a_checkpoint_is_extended_into_a_new_folder(tied, tmp_path):
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     new = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert report.verification and domains_of(new)["brackets"].settings == {"letters": "xyz"}
-    held, expected, _ = extend(*_loaded(tmp_path / "base"), [Brackets("xyz")])
+    held, expected, _ = extend_model(*_loaded(tmp_path / "base"), [Brackets("xyz")])
     assert torch.allclose(model.get_input_embeddings().weight, held.get_input_embeddings().weight, atol=1e-6)
     assert torch.allclose(model.get_output_embeddings().weight, held.get_output_embeddings().weight, atol=1e-6)
     assert new.get_vocab() == expected.get_vocab()
@@ -122,7 +122,7 @@ def _loaded(folder):
 
 def test_generation_is_kept_to_the_grammar():
     model, tokenizer = base()
-    model, new, _ = extend(model, tokenizer, ["brackets"])
+    model, new, _ = extend_model(model, tokenizer, ["brackets"])
     domain = domains_of(new)["brackets"]
     torch.manual_seed(0)
     for parameter in model.parameters():
@@ -144,11 +144,11 @@ def test_generation_is_kept_to_the_grammar():
 def test_other_ways_to_make_rows():
     model, tokenizer = base()
     before = model.get_input_embeddings().weight.detach().clone()
-    model, new, _ = extend(model, tokenizer, ["brackets"], method="pieces", calibrate=False)
+    model, new, _ = extend_model(model, tokenizer, ["brackets"], method="pieces", calibrate=False)
     row = model.get_input_embeddings().weight[new.convert_tokens_to_ids("<|brackets:a|>")]
     assert torch.allclose(row, before[tokenizer("<|brackets:a|>").input_ids].mean(0), atol=1e-6)
     model, tokenizer = base()
-    model, new, _ = extend(
+    model, new, _ = extend_model(
         model, tokenizer, ["brackets"], method="mean", descriptions={"<|brackets:a|>": "cat"}, calibrate=False
     )
     weight, before = model.get_input_embeddings().weight, base()[0].get_input_embeddings().weight
@@ -161,17 +161,17 @@ def test_what_cannot_be_done_is_refused():
     model, tokenizer = base()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(VocabularyError, match="no domain 'svgs'; the domains are brackets, .*svg"):
-        extend(model, tokenizer, ["svgs"])
+        extend_model(model, tokenizer, ["svgs"])
     with pytest.raises(VocabularyError, match="no domain is named"):
-        extend(model, tokenizer, [])
+        extend_model(model, tokenizer, [])
     with pytest.raises(VocabularyError, match="is described, but is no token"):
-        extend(model, tokenizer, ["brackets"], descriptions={"round": "round bracket"})
+        extend_model(model, tokenizer, ["brackets"], descriptions={"round": "round bracket"})
     with pytest.raises(VocabularyError, match="cannot be made with"):
         make_domain("brackets", {"size": 3})
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     with pytest.raises(RegistrationError, match="choose another name"):
         register_domain(type("Svg", (Brackets,), {"name": "svg"}))
-    _, new, _ = extend(model, tokenizer, [Brackets("xyz")])
+    _, new, _ = extend_model(model, tokenizer, [Brackets("xyz")])
     new.init_kwargs["tokext_spaces"][0]["settings"] = {"letters": "xy"}
     with pytest.raises(VocabularyError, match="another version of domain 'brackets'"):
         domains_of(new)

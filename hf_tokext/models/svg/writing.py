@@ -4,7 +4,11 @@ import re
 from xml.sax.saxutils import escape, quoteattr
 
 NAME = re.compile(r"[^\W\d][\w.\-]*(:[^\W\d][\w.\-]*)?")
-URI = re.compile(r"(?:[A-Za-z0-9._~/?#@!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})+")  # characters of RFC 3986
+_PATH = r"(?:[A-Za-z0-9._~/@!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})"
+URI = re.compile(  # of RFC 3986, without addresses in numbers
+    r"(?=.)(?:[A-Za-z][A-Za-z0-9+.-]*:|(?![^/?#]*:))(?://[A-Za-z0-9.-]*(?::\d{1,5})?(?=[/?#]|$))?"
+    rf"(?!//){_PATH}*(?:\?(?:{_PATH}|\?)*)?(?:#(?:{_PATH}|\?)*)?"
+)
 XML = "http://www.w3.org/XML/1998/namespace"
 RESERVED = {XML, "http://www.w3.org/2000/xmlns/"}
 BREAKS = {"\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}  # which a reader would make blanks of, in an attribute
