@@ -14,13 +14,13 @@ _TOKEN = "|".join(
         rf"%(?:{NAME}|[0-9]++|{STRING})",  # local names, types
         r"(?!c\")[A-Za-z_][-A-Za-z$._0-9]*+:?+",  # words and labels
         r"[,=(){}\[\]<>*]",
-        r"[us]?0x[KLMHR]?[0-9A-Fa-f]++|-?[0-9]++\.[0-9]*+(?:[eE][-+]?[0-9]++)?+",
+        r"0x[KLMHR]?[0-9A-Fa-f]++|-?[0-9]++\.[0-9]*+(?:[eE][-+]?[0-9]++)?+",
         r"[-$.0-9][-A-Za-z$._0-9]*+:|-?[0-9]++",
         rf"[@$](?:{NAME}|[0-9]++|{STRING})",  # global names, comdats
         rf"c{STRING}|{STRING}:?+",
         r"![-A-Za-z$._\\][-A-Za-z$._\\0-9]*+|![0-9]++|!",
         r"#[0-9]++|#[A-Za-z_]++|\^[0-9]++",
-        r"\.\.\.|[:|&/+]",
+        r"\.\.\.|[:|]",
         r"[^\s;]",  # anything else is an error, and found as one
     )
 )

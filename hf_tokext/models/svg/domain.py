@@ -4,10 +4,15 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from hf_tokext.errors import VocabularyError
+from hf_tokext.models.svg.cleaning import SVG, Event, cleaned
+from hf_tokext.models.svg.grammar_quantised import QuantisedGrammar
 from hf_tokext.models.svg.grammar_svg import SVGGrammar
+from hf_tokext.models.svg.grid import GEOMETRY, GridTokens
 from hf_tokext.models.svg.names import ATTRIBUTES, COMMANDS, ELEMENTS, meaning
 from hf_tokext.models.svg.reading import read_xml
 from hf_tokext.models.svg.strings import StringPieces
+from hf_tokext.models.svg.view import step_inside
 from hf_tokext.models.svg.writing import Writer
 from hf_tokext.vocabulary.domain import Domain
 
@@ -20,17 +25,33 @@ STRUCTURE = ("drawing", "/drawing", "element", "attribute", "=", "text", "/")
 class SVGDomain(Domain):
     """SVG as tokens of elements, attributes, path commands in upper and lower case, and pieces of strings.
 
-    Everything is kept as it is written, numbers and the blanks between them too, but for comments, processing
+    Lossless: everything is kept as it is written, numbers and the blanks between them too, but for comments, processing
     instructions, the document type, entities (their texts are kept) and how attributes are ordered and quoted: the
     canonical form (C14N) of what is written is that of what was read. A value ends where an attribute, an element, text or
     the end of the element begins; "/" closes the innermost element.
+
+    Quantised, and lossy: metadata, what editors note, scripts and blanks between elements go, styles become attributes
+    (needs tinycss2), and path data, points, positions and sizes of shapes lie on a grid, one token a coordinate, at most half
+    a step of the view box away from where they were. Inside a transform that enlarges, the grid is finer.
+
+    Args:
+        mode: "lossless" or "quantised".
+        grid: steps over the longer side of a view box, where quantised.
+
+    Raises:
+        VocabularyError: there is no such mode, or the grid has less than 2 or more than 8,192 steps.
 
     Source: after the semantic tokens of LLM4SVG (Xing et al., arXiv 2412.11102, section 3.1).
     """
 
     name: ClassVar[str] = "svg"
 
-    def __init__(self) -> None:
+    def __init__(self, mode: str = "lossless", grid: int = 512) -> None:
+        if mode not in ("lossless", "quantised") or not 2 <= grid <= 8192:
+            raise VocabularyError(
+                f"mode {mode!r} is not lossless or quantised, or a grid of {grid} not of 2 to 8,192 steps"
+            )
+        self._mode, self._grid = mode, grid
         self._pieces = StringPieces()
         commands = [*COMMANDS, *(command.lower() for command in COMMANDS)]
         parts = {
@@ -51,25 +72,34 @@ class SVGDomain(Domain):
         described |= {"drawing": "begin drawing", "/drawing": "end drawing", "/": "end element", "text": "text content"}
         names = self._pieces.names()
         described |= {names[at]: piece.decode("latin-1") for at, piece in enumerate(self._pieces.pieces)}
-        super().__init__([name for names in parts.values() for name in names], described)
+        all_commands = dict(zip(commands, ranges["commands"], strict=True))
+        self._on_grid = GridTokens(grid, start, all_commands) if mode == "quantised" else None
+        on_grid = self._on_grid.descriptions if self._on_grid else {}
+        super().__init__([name for names in (*parts.values(), on_grid) for name in names], described | on_grid)
         self._elements, self._attributes, self._strings = ranges["elements"], ranges["attributes"], ranges["strings"]
-        self._commands = dict(zip(commands, ranges["commands"], strict=True))
+        self._commands = all_commands
         self._command_of = {index: command for command, index in self._commands.items()}
         self._element, self._attribute, self._named, self._text, self._end = range(2, 7)
         self._element_of = {name: self.index(f"el:{name}") for name in ELEMENTS}
         self._attribute_of = {name: self.index(f"at:{name}") for name in ATTRIBUTES}
-        self.grammar = SVGGrammar(
+        self.grammar = (QuantisedGrammar if self._on_grid else SVGGrammar)(
             len(self.tokens), element=self._element, attribute=self._attribute, named=self._named, text=self._text,
             end=self._end, elements=self._elements, attributes=self._attributes, path_data=self._attribute_of["d"],
             commands=ranges["commands"], strings=self._strings,
             letters=[self._strings[at] for at, piece in enumerate(self._pieces.pieces) if LETTERS.fullmatch(piece)],
             first_letters=[self._strings[at] for at, piece in enumerate(self._pieces.pieces) if FIRST.fullmatch(piece)],
         )  # fmt: skip
+        if isinstance(self.grammar, QuantisedGrammar) and self._on_grid:
+            tokens = self._on_grid
+            self.grammar.far, self.grammar.steps = tokens.far, tokens.steps
+            self.grammar.turns, self.grammar.arcs = tokens.turns, tokens.arcs
+            self.grammar.letters_of = self._command_of
+            self.grammar.geometry = {self._attribute_of[key]: state for key, state in GEOMETRY.items()}
 
     @property
     def settings(self) -> dict[str, Any]:
-        """There are none."""
-        return {}
+        """Mode, and grid where there is one."""
+        return {"mode": self._mode} | ({"grid": self._grid} if self._on_grid else {})
 
     def parse(self, text: str) -> list[int]:
         """Read a drawing.
@@ -84,18 +114,46 @@ class SVGDomain(Domain):
             TextError: it is no well-formed XML, too long or too deep, or its entities are not harmless.
         """
         found = [0]
+        steps: list[float] = []  # of the grid in each open element
 
         def start(name: str, attributes: dict[str, str]) -> None:
             found.extend(self._spelt(name, self._element_of, self._element))
+            if self._on_grid:
+                steps.append(step_inside(attributes, steps[-1] if steps else None, self._grid))
             for key, value in attributes.items():
+                on_grid = self._on_grid.read(name, key, value, steps[-1]) if self._on_grid else None
                 found.extend(self._spelt(key, self._attribute_of, self._attribute))
-                found.extend(self._path(value) if key == "d" else self._string(value))
+                if on_grid is not None:
+                    found.extend(on_grid)
+                else:
+                    found.extend(self._path(value) if key == "d" else self._string(value))
+
+        def end() -> None:
+            found.append(self._end)
+            if steps:
+                steps.pop()
 
         def characters(run: str) -> None:
             found.append(self._text)
             found.extend(self._string(run))
 
-        read_xml(text, start, lambda: found.append(self._end), characters)
+        if self._on_grid is None:
+            read_xml(text, start, end, characters)
+            return [*found, 1]
+        events: list[Event] = []
+        read_xml(
+            text,
+            lambda name, attributes: events.append(Event(name, attributes)),
+            lambda: events.append(Event()),
+            lambda run: events.append(Event(text=run)),
+        )
+        for event in cleaned(events):
+            if event.text is not None:
+                characters(event.text)
+            elif event.name:
+                start(event.name, event.attributes)
+            else:
+                end()
         return [*found, 1]
 
     def write(self, indices: Sequence[int]) -> str:
@@ -108,12 +166,12 @@ class SVGDomain(Domain):
             Well-formed XML, on one line but for the breaks in its text.
         """
         writer, state = Writer(), self.grammar.advance(self.grammar.start(), 0)
+        steps: list[float | None] = [None]
         parts: list[tuple[int, list[int]]] = []  # tokens of an element's start, and the strings behind each
 
         def flush() -> None:
             if parts:
-                name, attributes = self._start_of(parts)
-                writer.start(name, attributes)
+                writer.start(*self._start_of(parts, steps))
                 parts.clear()
 
         run: list[int] | None = None  # of text
@@ -121,7 +179,12 @@ class SVGDomain(Domain):
             if index == 0 or not (0 <= index < self.grammar.size and self.grammar.allowed(state)[index]):
                 continue
             state = self.grammar.advance(state, index)
-            if index in self._strings or index in self._command_of or index == self._named:
+            if (
+                index in self._strings
+                or index in self._command_of
+                or index == self._named
+                or index >= self._strings.stop
+            ):
                 (parts[-1][1] if run is None else run).append(index)
                 continue
             if run is not None:
@@ -137,11 +200,12 @@ class SVGDomain(Domain):
                 run = []
             elif index == self._end:
                 writer.end()
+                steps.pop()
         if run is not None:
             writer.text(self._joined(run))
         flush()
         if not writer.begun:
-            writer.start("svg", [])
+            writer.start("svg", [("xmlns", SVG)] if self._on_grid else [])
         return writer.finish()
 
     def _spelt(self, name: str, known: dict[str, int], other: int) -> list[int]:
@@ -163,14 +227,28 @@ class SVGDomain(Domain):
         start, commands = self._strings.start, self._command_of
         return self._pieces.join(ord(commands[index]) if index in commands else index - start for index in indices)
 
-    def _start_of(self, parts: list[tuple[int, list[int]]]) -> tuple[str, list[tuple[str, str]]]:
-        """Name and attributes of an element."""
-        found = []
+    def _start_of(
+        self, parts: list[tuple[int, list[int]]], steps: list[float | None]
+    ) -> tuple[str, list[tuple[str, str]]]:
+        """Name and attributes of an element; the step inside it is put on top of the others."""
+        found: list[tuple[str, list[int]]] = []
         for index, string in parts:
             if index in (self._element, self._attribute):
                 at = string.index(self._named) if self._named in string else len(string)
-                name, rest = self._joined(string[:at]), string[at + 1 :]
+                found.append((self._joined(string[:at]), string[at + 1 :]))
             else:
-                name, rest = self.tokens[index][3:], string
-            found.append((name, self._joined(rest)))
-        return found[0][0], found[1:]
+                found.append((self.tokens[index][3:], string))
+        name, attributes = found[0][0], found[1:]
+        if self._on_grid is None:
+            steps.append(None)
+            return name, [(key, self._joined(value)) for key, value in attributes]
+        stop, commands = self._strings.stop, self._command_of
+        on_grid = [any(index >= stop or index in commands for index in value) for _, value in attributes]
+        texts = ["" if there else self._joined(value) for (_, value), there in zip(attributes, on_grid, strict=True)]
+        named = [(key, text) for (key, _), text in zip(attributes, texts, strict=True)]
+        step = step_inside(dict(reversed(named)), steps[-1], self._grid)  # the first of a name counts
+        written = [("xmlns", SVG)] if len(steps) == 1 else []
+        steps.append(step)
+        for (key, value), text, there in zip(attributes, texts, on_grid, strict=True):
+            written.append((key, self._on_grid.write(value, step) if there else text))
+        return name, written

@@ -1,7 +1,7 @@
 """Which tokens of a drawing may follow which."""
 
-from functools import cache
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ class Place(NamedTuple):
         used: known attributes that the element has, by their tokens.
         named: whether the name has begun, or is that of an attribute: 0, or 1 and 2 of an element and 3 and 4 of an
             attribute, the latter with a letter each.
+        geometry: where the value of an attribute of geometry stands, where drawings lie on a grid.
     """
 
     mode: int
@@ -31,6 +32,7 @@ class Place(NamedTuple):
     path: bool = False
     used: frozenset[int] = frozenset()
     named: int = 0
+    geometry: Any = None
 
 
 class SVGGrammar(Grammar[Place]):
@@ -61,7 +63,7 @@ class SVGGrammar(Grammar[Place]):
         self._element, self._attribute, self._named, self._text, self._end = element, attribute, named, text, end
         self._elements, self._attributes, self._path_data = elements, attributes, path_data
         self._commands, self._strings, self._letters, self._first_letters = commands, strings, letters, first_letters
-        self._masks = cache(self._mask)
+        self._masks = lru_cache(4096)(self._mask)  # of some thousand tokens each
 
     def start(self) -> Place:
         """State before the opening token."""

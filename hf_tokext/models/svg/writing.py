@@ -1,6 +1,7 @@
 """Writing well-formed XML whatever is asked for."""
 
 import re
+from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
 NAME = re.compile(r"[^\W\d][\w.\-]*(:[^\W\d][\w.\-]*)?")
@@ -87,7 +88,7 @@ class Writer:
         """
         while self._open:
             self.end()
-        self._parts[1] = "".join(f' xmlns:{prefix}="urn:{prefix}"' for prefix in self._root)
+        self._parts[1] = "".join(f' xmlns:{prefix}="{_made_up(prefix)}"' for prefix in self._root)
         return "".join(self._parts)
 
     def _end_tag(self) -> None:
@@ -97,9 +98,14 @@ class Writer:
 
     def _namespace(self, prefix: str, known: dict[str, str]) -> str:
         if prefix not in known:
-            known[prefix] = f"urn:{prefix}"
+            known[prefix] = _made_up(prefix)
             self._root += [prefix] if prefix not in self._root else []
         return known[prefix]
+
+
+def _made_up(prefix: str) -> str:
+    """Namespace of a prefix that is declared nowhere."""
+    return f"urn:{quote(prefix)}"
 
 
 def _may_declare(key: str, value: str) -> bool:
