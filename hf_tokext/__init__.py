@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from hf_tokext.hub import Pushed, push_checkpoint, render_card, write_card
     from hf_tokext.measure.bits_per_byte import bits_per_byte
+    from hf_tokext.measure.ir import measure_ir
     from hf_tokext.models.byte_level.byteify import byteify
     from hf_tokext.models.byte_level.completion import complete
     from hf_tokext.models.byte_level.configuration_byte_level import ByteEnsembleConfig, ByteLevelConfig
@@ -53,7 +54,21 @@ if TYPE_CHECKING:
     from hf_tokext.models.glyph.configuration_glyph import GlyphConfig
     from hf_tokext.models.glyph.modeling_glyph import GlyphForCausalLM, GlyphModel
     from hf_tokext.models.glyph.tokenization_glyph import GlyphTokenizer
+    from hf_tokext.models.llvm_ir.domain import LLVMIRDomain
+    from hf_tokext.models.llvm_ir.tokenization_llvm_ir import LLVMIRTokenizer
+    from hf_tokext.models.molecule.collator import MoleculeCollator
+    from hf_tokext.models.molecule.conformers import read_molecule
+    from hf_tokext.models.molecule.domain import MoleculeDomain
+    from hf_tokext.models.molecule.e3fp import E3FP
+    from hf_tokext.models.molecule.processing_molecule import MoleculeProcessor
+    from hf_tokext.models.molecule.tokenization_molecule import MoleculeTokenizer
+    from hf_tokext.models.side_channel.configuration_side_channel import SideChannelConfig
+    from hf_tokext.models.side_channel.modeling_side_channel import (
+        SideChannelForCausalLM,
+        SideChannelForConditionalGeneration,
+    )
     from hf_tokext.models.svg.domain import SVGDomain
+    from hf_tokext.models.svg.instructions import caption_of, drawing_dataset, read_drawings
     from hf_tokext.models.svg.tokenization_svg import SVGTokenizer
     from hf_tokext.registry import keep_tokenizer, name_classes, register_family
     from hf_tokext.rows import RowProblem, Rows, make_rows, register_row_method
@@ -66,6 +81,7 @@ if TYPE_CHECKING:
     from hf_tokext.vocabulary.grammar_processor import GrammarLogitsProcessor
 
 __all__ = [
+    "E3FP",
     "ByteEnsembleConfig",
     "ByteEnsembleForCausalLM",
     "ByteLevelConfig",
@@ -87,7 +103,13 @@ __all__ = [
     "HubUnavailableError",
     "InitializedRow",
     "InitializedRows",
+    "LLVMIRDomain",
+    "LLVMIRTokenizer",
     "MissingExtraError",
+    "MoleculeCollator",
+    "MoleculeDomain",
+    "MoleculeProcessor",
+    "MoleculeTokenizer",
     "OutputExistsError",
     "Pushed",
     "QuantizedCheckpointError",
@@ -99,6 +121,9 @@ __all__ = [
     "Rows",
     "SVGDomain",
     "SVGTokenizer",
+    "SideChannelConfig",
+    "SideChannelForCausalLM",
+    "SideChannelForConditionalGeneration",
     "TextError",
     "TokextError",
     "UnsafeCheckpointError",
@@ -107,8 +132,10 @@ __all__ = [
     "VocabularyError",
     "bits_per_byte",
     "byteify",
+    "caption_of",
     "complete",
     "domains_of",
+    "drawing_dataset",
     "extend_checkpoint",
     "extend_model",
     "heal_checkpoint",
@@ -118,8 +145,11 @@ __all__ = [
     "keep_tokenizer",
     "make_domain",
     "make_rows",
+    "measure_ir",
     "name_classes",
     "push_checkpoint",
+    "read_drawings",
+    "read_molecule",
     "register_domain",
     "register_family",
     "register_row_method",
@@ -140,6 +170,7 @@ _ROOMS = {
     "ByteScore": "hf_tokext.models.byte_level.score",
     "ByteTokenizer": "hf_tokext.models.byte_level.tokenization_byte_level",
     "Domain": "hf_tokext.vocabulary.domain",
+    "E3FP": "hf_tokext.models.molecule.e3fp",
     "GlyphConfig": "hf_tokext.models.glyph.configuration_glyph",
     "GlyphForCausalLM": "hf_tokext.models.glyph.modeling_glyph",
     "GlyphModel": "hf_tokext.models.glyph.modeling_glyph",
@@ -148,16 +179,27 @@ _ROOMS = {
     "GrammarLogitsProcessor": "hf_tokext.vocabulary.grammar_processor",
     "InitializedRow": "hf_tokext.extend",
     "InitializedRows": "hf_tokext.extend",
+    "LLVMIRDomain": "hf_tokext.models.llvm_ir.domain",
+    "LLVMIRTokenizer": "hf_tokext.models.llvm_ir.tokenization_llvm_ir",
+    "MoleculeCollator": "hf_tokext.models.molecule.collator",
+    "MoleculeDomain": "hf_tokext.models.molecule.domain",
+    "MoleculeProcessor": "hf_tokext.models.molecule.processing_molecule",
+    "MoleculeTokenizer": "hf_tokext.models.molecule.tokenization_molecule",
     "Pushed": "hf_tokext.hub",
     "Report": "hf_tokext.transplant",
     "RowProblem": "hf_tokext.rows",
     "Rows": "hf_tokext.rows",
     "SVGDomain": "hf_tokext.models.svg.domain",
     "SVGTokenizer": "hf_tokext.models.svg.tokenization_svg",
+    "SideChannelConfig": "hf_tokext.models.side_channel.configuration_side_channel",
+    "SideChannelForCausalLM": "hf_tokext.models.side_channel.modeling_side_channel",
+    "SideChannelForConditionalGeneration": "hf_tokext.models.side_channel.modeling_side_channel",
     "bits_per_byte": "hf_tokext.measure",
     "byteify": "hf_tokext.models.byte_level.byteify",
+    "caption_of": "hf_tokext.models.svg.instructions",
     "complete": "hf_tokext.models.byte_level.completion",
     "domains_of": "hf_tokext.extend",
+    "drawing_dataset": "hf_tokext.models.svg.instructions",
     "extend_checkpoint": "hf_tokext.extend",
     "extend_model": "hf_tokext.extend",
     "heal_checkpoint": "hf_tokext.training",
@@ -167,8 +209,11 @@ _ROOMS = {
     "keep_tokenizer": "hf_tokext.registry",
     "make_domain": "hf_tokext.extend",
     "make_rows": "hf_tokext.rows",
+    "measure_ir": "hf_tokext.measure.ir",
     "name_classes": "hf_tokext.registry",
     "push_checkpoint": "hf_tokext.hub",
+    "read_drawings": "hf_tokext.models.svg.instructions",
+    "read_molecule": "hf_tokext.models.molecule.conformers",
     "register_domain": "hf_tokext.extend",
     "register_family": "hf_tokext.registry",
     "register_row_method": "hf_tokext.rows",

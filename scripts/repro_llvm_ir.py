@@ -31,21 +31,21 @@ from hf_tokext.vocabulary.ir_lexer import SCAN, lexemes
 
 def opcodes(text: str) -> list[str]:
     """Opcodes of all functions, after LLVM has parsed and verified the module."""
-    module = llvm.parse_assembly(text)
+    module = llvm.parse_assembly(text, llvm.create_context())
     module.verify()
     return [i.opcode for function in module.functions for block in function.blocks for i in block.instructions]
 
 
 def with_names(text: str) -> str:
     """The module with all values and blocks named anew; LLVM's own numbers become names."""
-    module = llvm.parse_assembly(text)
+    module = llvm.parse_assembly(text, llvm.create_context())  # in a shared one types get other names
     for function in module.functions:
         for number, argument in enumerate(function.arguments):
             argument.name = f"argument.{number}"
         for number, block in enumerate(function.blocks):
             block.name = f"a block {number}"
             for place, instruction in enumerate(block.instructions):
-                if not str(instruction.type) == "void":
+                if str(instruction.type) != "void":
                     instruction.name = f"v{number}.{place}"
     return str(module)
 
@@ -69,12 +69,12 @@ def check(name: str, paths: list[Path], text_mode: LLVMIRDomain, normal: LLVMIRD
         counts["verified, same opcodes"] += opcodes(written) == found
         ids = normal.parse(text)
         form = normal.write(ids)
-        left = [opcode for opcode in opcodes(form)]
+        left = opcodes(form)
         debug = len(re.findall(r"call void @llvm\.dbg\.", text))
         counts["normal form verified, same opcodes"] += left == found if not debug else len(left) == len(found) - debug
         counts["normal form of itself"] += normal.parse(form) == ids
         counts["normal form after renaming"] += normal.parse(with_names(text)) == normal.parse(
-            str(llvm.parse_assembly(text))
+            str(llvm.parse_assembly(text, llvm.create_context()))
         )
     print(f"\n{name}: {size / 1e6:.2f} MB; {dict(counts)}; {size / 1e6 / seconds:.2f} MB/s there and back")
     wanted = [value for what, value in counts.items() if what not in ("modules", "instructions")]

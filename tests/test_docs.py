@@ -41,7 +41,7 @@ def documented():
 
 def test_every_public_name_has_an_entry_and_no_other_has():
     public = [name.removeprefix("hf_tokext.") for name in documented() if name.count(".") == 1]
-    assert sorted(public) == hf_tokext.__all__
+    assert sorted(public) == sorted(hf_tokext.__all__)
 
 
 @pytest.mark.parametrize("name", [name for name in documented() if name.count(".") > 1])

@@ -16,6 +16,7 @@ NAMES = [
     "ByteTokenizer",
     "CheckpointError",
     "Domain",
+    "E3FP",
     "FontError",
     "GlyphConfig",
     "GlyphForCausalLM",
@@ -29,7 +30,13 @@ NAMES = [
     "HubUnavailableError",
     "InitializedRow",
     "InitializedRows",
+    "LLVMIRDomain",
+    "LLVMIRTokenizer",
     "MissingExtraError",
+    "MoleculeCollator",
+    "MoleculeDomain",
+    "MoleculeProcessor",
+    "MoleculeTokenizer",
     "OutputExistsError",
     "Pushed",
     "QuantizedCheckpointError",
@@ -41,6 +48,9 @@ NAMES = [
     "Rows",
     "SVGDomain",
     "SVGTokenizer",
+    "SideChannelConfig",
+    "SideChannelForCausalLM",
+    "SideChannelForConditionalGeneration",
     "TextError",
     "TokextError",
     "UnsafeCheckpointError",
@@ -49,8 +59,10 @@ NAMES = [
     "VocabularyError",
     "bits_per_byte",
     "byteify",
+    "caption_of",
     "complete",
     "domains_of",
+    "drawing_dataset",
     "extend_checkpoint",
     "extend_model",
     "heal_checkpoint",
@@ -60,8 +72,11 @@ NAMES = [
     "keep_tokenizer",
     "make_domain",
     "make_rows",
+    "measure_ir",
     "name_classes",
     "push_checkpoint",
+    "read_drawings",
+    "read_molecule",
     "register_domain",
     "register_family",
     "register_row_method",
@@ -76,7 +91,7 @@ NAMES = [
 
 
 def test_names_are_pinned():
-    assert hf_tokext.__all__ == NAMES
+    assert sorted(hf_tokext.__all__) == NAMES
     assert set(NAMES) <= set(dir(hf_tokext))
 
 

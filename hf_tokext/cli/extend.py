@@ -13,7 +13,10 @@ def extend(
     output: Annotated[str, typer.Argument(metavar="OUT", help="Folder to write.")],
     domain: Annotated[
         list[str],
-        typer.Option("--domain", help="NAME, or NAME:SETTING=VALUE,...; there is svg. Repeat for more than one."),
+        typer.Option(
+            "--domain",
+            help="NAME, or NAME:SETTING=VALUE,...; there are svg, molecule and llvm_ir. Repeat for more than one.",
+        ),
     ],
     method: Annotated[
         str, typer.Option(help="How new rows are made: description, pieces, or a row method such as mean.")

@@ -7,7 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(help="Measure models and tokenizers on text files.", no_args_is_help=True)
+from hf_tokext.cli.measure_ir import ir
+
+app = typer.Typer(help="Measure models and tokenizers on text files, and LLVM modules.", no_args_is_help=True)
+app.command("ir")(ir)
 
 TextOption = Annotated[list[Path], typer.Option("--text", help="A UTF-8 text file; repeat for more.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

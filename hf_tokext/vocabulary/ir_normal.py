@@ -90,7 +90,8 @@ def without_metadata(found: list[str]) -> list[str]:
     Returns:
         The lexemes that are left.
     """
-    pairs, kept, place = matching(found), [], 0
+    kept: list[str] = []
+    pairs, place = matching(found), 0
     while place < len(found):
         lexeme, behind = found[place], found[place + 1] if place + 1 < len(found) else ""
         if lexeme.startswith("#dbg_") and behind == "(":

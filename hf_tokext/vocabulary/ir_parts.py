@@ -8,7 +8,21 @@ from hf_tokext.vocabulary.ir_lexer import OPENERS, matching
 
 _TOP = frozenset(("define", "declare", "attributes", "target", "source_filename", "module", "uselistorder"))
 _WITHOUT_RESULT = frozenset(
-    "ret br switch indirectbr invoke callbr resume catchret cleanupret unreachable store fence call".split()
+    [
+        "ret",
+        "br",
+        "switch",
+        "indirectbr",
+        "invoke",
+        "callbr",
+        "resume",
+        "catchret",
+        "cleanupret",
+        "unreachable",
+        "store",
+        "fence",
+        "call",
+    ]
 )
 _TAIL = frozenset(("tail", "musttail", "notail"))
 

@@ -39,7 +39,7 @@ def test_a_domain_is_put_on_a_checkpoint(here, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["extend", "base", "out", "--domain", "tables"], "no domain 'tables'; the domains are brackets, svg"),
+        (["extend", "base", "out", "--domain", "tables"], "no domain 'tables'; the domains are brackets, "),
         (["extend", "base", "out", "--domain", "brackets:xyz"], "not of the form"),
         (["extend", "base", "out", "--domain", "brackets:size=3"], "cannot be made with"),
         (["extend", "base", "out", "--domain", "brackets", "--method", "best"], "unknown row method 'best'"),

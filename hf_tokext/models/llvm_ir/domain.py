@@ -40,7 +40,7 @@ class LLVMIRDomain(Domain):
         self.mode = mode
         self._tokens = Tokens()
         super().__init__(self._tokens.names, self._tokens.descriptions)
-        self.grammar = IRGrammar(self._tokens)
+        self.grammar: IRGrammar = IRGrammar(self._tokens)
 
     @property
     def settings(self) -> dict[str, Any]:

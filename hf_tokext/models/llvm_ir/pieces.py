@@ -2,7 +2,12 @@
 
 import re
 
-_WORDS = """
+
+def _listed(words: str) -> list[str]:
+    return words.split()
+
+
+_WORDS = _listed("""
 llvm. .p0 .i32 .i64 memcpy memset lifetime start end .str .addr .loop str mem alloc malloc free len size get set init
 read write print file open close next prev list node tree hash key val ptr buf data type count index num add del
 find new old error err out in st th er on an re he or at en ed nd te es is it ti al ar de co ro ri ic ne le li la se
@@ -11,7 +16,7 @@ struct. union. class. enum. core std fmt option slice impl anon closure drop pan
 else exit call arr idx retval inc sub conv cmp tobool lor land rhs lhs switch sw. return _ZN 17h E.llvm. string char int
 long short float double unsigned static global const assert failed invalid unknown header block stream copy state
 match length distance literal symbol symbols bits code table context dictionary compress decompress zlib lz util
-""".split()
+""")
 
 
 class Pieces:

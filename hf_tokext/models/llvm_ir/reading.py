@@ -33,7 +33,7 @@ def read(found: list[str], tokens: Tokens) -> list[int]:
             label = lexeme[-1] == ":" and len(lexeme) > 1
             named = _label(lexeme) if label else lexeme
             sort = named[0] if named else ""
-            if sort in names and not named[1:].isdecimal():
+            if sort in names and len(named) > 1 and not named[1:].isdecimal():
                 indices += [tokens.label] if label else []
                 slot = names[sort].slot(named)
                 if slot is not None:
@@ -66,7 +66,7 @@ def _same(lexeme: str, tokens: Tokens) -> list[int]:
     if f"{first}number" in tokens.numbered and rest.isdecimal():
         return [tokens.numbered[f"{first}number"], *_digits(rest, tokens)]
     if number := _NUMBER(lexeme):
-        return _number(*number.groups(), tokens=tokens)
+        return _number(number.groups(), tokens)
     if number := _HEXADECIMAL(lexeme):
         return _spelt(number[2], number[1], tokens)
     if lexeme[-1] == ":" and len(lexeme) > 1:
@@ -103,17 +103,11 @@ def _digits(text: str, tokens: Tokens) -> list[int]:
     return found
 
 
-def _number(
-    minus: str,
-    whole: str,
-    point: str | None,
-    fraction: str | None,
-    exponent: str | None,
-    power: str | None,
-    tokens: Tokens,
-) -> list[int]:
+def _number(parts: tuple[str | None, ...], tokens: Tokens) -> list[int]:
+    """A decimal number, by the groups of its pattern."""
+    minus, whole, point, fraction, exponent, power = parts
     found = [tokens.minus] if minus else []
-    found += _digits(whole, tokens)
+    found += _digits(whole or "", tokens)
     if point:
         found += [tokens.point, *(_digits(fraction, tokens) if fraction else [tokens.end])]
     if exponent and power:

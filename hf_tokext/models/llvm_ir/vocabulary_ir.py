@@ -113,7 +113,7 @@ class Tokens:
         for lexeme, index in self.known.items():
             name = self.names[index]
             plain = lexeme.strip('!":').replace("_", " ").replace(".", " ").strip()
-            if name not in found and plain and lexeme[0] not in "<>":
+            if name not in found and plain and lexeme[0] not in "<>|":
                 found[name] = plain
         found |= {name if name[0] in "i/d" else f".{name.lstrip('.')}": text for name, text in _MEANINGS.items()}
         found |= {f"%{number}": f"local value {number}" for number in range(POOL)}

@@ -1,5 +1,10 @@
 """Words of LLVM IR that have tokens of their own: opcodes, types, attributes, keywords of the language reference."""
 
+
+def _listed(words: str) -> list[str]:
+    return words.split()
+
+
 OPCODES = {
     "ret": "return", "br": "branch", "switch": "switch between cases", "indirectbr": "indirect branch",
     "invoke": "call that may throw", "callbr": "call that may branch", "resume": "resume an exception",
@@ -34,7 +39,7 @@ TYPES = {
     **{f"i{bits}": f"{bits}-bit integer" for bits in (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512)},
 }  # fmt: skip
 
-KEYWORDS = """
+KEYWORDS = _listed("""
 define declare module asm source_filename triple datalayout attributes global constant alias ifunc comdat section
 partition align addrspace unnamed_addr local_unnamed_addr thread_local localdynamic initialexec localexec gc prefix
 prologue personality to unwind caller from within catch cleanup filter none true false null undef poison zeroinitializer
@@ -49,9 +54,9 @@ acquire release acq_rel seq_cst syncscope singlethread weak xchg nand max min um
 eq ne ugt uge ult ule sgt sge slt sle oeq ogt oge olt ole one ord ueq une uno sideeffect alignstack inteldialect
 unwind blockaddress dso_local_equivalent no_cfi splat ptrauth x vscale inalloca swifterror uselistorder uselistorder_bb
 distinct DIExpression DIArgList code_model tiny small kernel medium large sanitize_address_dyninit no_sanitize_address
-""".split()
+""")
 
-ATTRIBUTES = """
+ATTRIBUTES = _listed("""
 alwaysinline allockind allocsize alloc_align allocalign allocptr argmemonly byref byval builtin captures cold convergent
 coro_only_destroy_when_complete dead_on_unwind dead_on_return dereferenceable dereferenceable_or_null disable_sanitizer_instrumentation
 elementtype fn_ret_thunk_extern hot hybrid_patchable immarg inaccessiblememonly inaccessiblemem_or_argmemonly initializes inlinehint
@@ -63,9 +68,9 @@ safestack sanitize_address sanitize_hwaddress sanitize_memory sanitize_memtag sa
 sanitize_realtime sanitize_thread shadowcallstack signext skipprofile speculatable speculative_load_hardening sret ssp
 sspreq sspstrong strictfp swiftasync swiftself uwtable sync async vscale_range willreturn writable write writeonly zeroext
 argmem inaccessiblemem errnomem address address_is_null provenance read_provenance ret alloc realloc free uninitialized zeroed aligned
-""".split()
+""")
 
-FIELDS = """
+FIELDS = _listed("""
 align allocated alignment annotations arg associated attributes baseType cc checksum checksumkind class column configMacros containingType
 count dataLocation debugInfoForProfiling declaration defaulted directory discriminator dwarfAddressSpace dwoId elements
 emissionKind encoding entity enums exportSymbols expr extraData file filename flags fragment getter globals header identifier
@@ -74,9 +79,9 @@ nodes offset operands producer ptrAuthKey rangesBaseAddress rank retainedNodes r
 scope scopeLine sdk setter size source spFlags splitDebugFilename splitDebugInlining stride sysroot tag targetFuncName
 templateParams thisAdjustment thrownTypes type types unit upperBound value var virtualIndex virtuality vtableHolder
 entry
-""".split()
+""")
 
-METADATA = """
+METADATA = _listed("""
 dbg tbaa tbaa.struct prof range llvm.loop llvm.access.group llvm.mem.parallel_loop_access nonnull noundef align
 alias.scope noalias dereferenceable dereferenceable_or_null invariant.load invariant.group unpredictable nontemporal nosanitize srcloc
 heapallocsite callees annotation type vcall_visibility associated callback absolute_symbol kcfi_type memprof callsite
@@ -86,12 +91,12 @@ DIGlobalVariableExpression DIExpression DIBasicType DIDerivedType DICompositeTyp
 DICompileUnit DILexicalBlock DILexicalBlockFile DINamespace DIModule DITemplateTypeParameter DITemplateValueParameter
 DIImportedEntity DILabel DISubrange DIGenericSubrange DIEnumerator DIMacro DIMacroFile DICommonBlock DIStringType
 DIObjCProperty DIArgList GenericDINode
-""".split()
+""")
 
 RECORDS = ["#dbg_value", "#dbg_declare", "#dbg_assign", "#dbg_label"]
 
 # What compilers write as strings, of attributes and module flags mostly.
-QUOTED = """
+QUOTED = _listed("""
 frame-pointer all non-leaf none min-legal-vector-width no-trapping-math stack-protector-buffer-size target-cpu x86-64
 target-features tune-cpu generic no-builtins no-jump-tables no-inline-line-tables probe-stack inline-asm true false 0 8
 no-infs-fp-math no-nans-fp-math no-signed-zeros-fp-math unsafe-fp-math approx-func-fp-math less-precise-fpmad
@@ -103,7 +108,7 @@ PIC&#32;Level PIE&#32;Level Debug&#32;Info&#32;Version Dwarf&#32;Version RtLibUs
 +cx8,+fxsr,+mmx,+sse,+sse2,+x87 +cx8,+mmx,+sse,+sse2,+x87 align deopt nonnull noundef ~{dirflag},~{fpsr},~{flags}
 e-m:e-p270:32:32-p271:32:32-p272:64:64-i64:64-f80:128-n8:16:32:64-S128
 e-m:e-p270:32:32-p271:32:32-p272:64:64-i64:64-i128:128-f80:128-n8:16:32:64-S128
-""".split()
+""")
 
 PUNCTUATION = [",", "=", "*", ":", "!", "...", "(", ")", "[", "]", "{", "}", "<", ">", "|"]
 

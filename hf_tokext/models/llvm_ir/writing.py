@@ -5,11 +5,28 @@ from collections.abc import Iterable
 from hf_tokext.models.llvm_ir.grammar_ir import AFTER_DIGITS, BETWEEN, DIGITS, REST, IRGrammar
 from hf_tokext.models.llvm_ir.names import RecentNames
 from hf_tokext.models.llvm_ir.vocabulary_ir import EXPONENTS, FORMS, NUMBERED, Tokens
-from hf_tokext.vocabulary.ir_lexer import OPENERS
+from hf_tokext.vocabulary.ir_lexer import CLOSERS, OPENERS
 
 _TOP = frozenset(("define", "declare", "attributes", "target", "source_filename", "module"))
 _STATEMENTS = frozenset(
-    "ret br switch indirectbr invoke callbr resume catchret cleanupret unreachable store fence call tail musttail notail".split()
+    [
+        "ret",
+        "br",
+        "switch",
+        "indirectbr",
+        "invoke",
+        "callbr",
+        "resume",
+        "catchret",
+        "cleanupret",
+        "unreachable",
+        "store",
+        "fence",
+        "call",
+        "tail",
+        "musttail",
+        "notail",
+    ]
 )
 _NO_BLANK_BEFORE, _NO_BLANK_BEHIND = frozenset(",)]>*"), frozenset("([<")
 
@@ -93,7 +110,7 @@ def lay_out(found: list[str]) -> str:
     """
     parts: list[str] = []
     brackets: list[bool] = []  # whether it is the body of a function
-    header, last, before_last = False, "", ""
+    header, last = False, ""
     for place, lexeme in enumerate(found):
         behind = found[place + 1] if place + 1 < len(found) else ""
         if lexeme in "}" and brackets and brackets[-1] and lexeme:
@@ -118,8 +135,7 @@ def lay_out(found: list[str]) -> str:
         parts += [gap, lexeme]
         if lexeme in OPENERS:
             brackets.append(lexeme == "{" and header and not brackets and last not in ("(", ","))
-        elif lexeme in (")", "]", "}", ">") and brackets:
-            if brackets.pop():
-                header = False
-        before_last, last = last, lexeme
+        elif lexeme in CLOSERS and brackets and brackets.pop():
+            header = False
+        last = lexeme
     return "".join(parts) + "\n" if parts else ""

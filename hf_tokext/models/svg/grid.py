@@ -10,7 +10,7 @@ from hf_tokext.models.svg.path_data import read_numbers, snap, snap_path
 NUMBERS = ("x", "y", "width", "height", "cx", "cy", "r", "rx", "ry", "x1", "y1", "x2", "y2")
 SHAPES = {"rect", "circle", "ellipse", "line", "path", "polyline", "polygon", "text", "tspan", "use", "image"}
 GEOMETRY = {"d": Geometry("", path=True), "points": Geometry("nn"), **dict.fromkeys(NUMBERS, Geometry("n"))}
-FARTHEST = 64  # grids from the origin
+FARTHEST = 128  # grids from the origin
 ARCS = ("small arc counterclockwise", "small arc clockwise", "large arc counterclockwise", "large arc clockwise")
 
 

@@ -106,7 +106,7 @@ def snap_path(text: str, step: float) -> Iterator[str | int | tuple[str, int]]:
     """Put path data on a grid.
 
     Where a command is relative, the difference to the current point on the grid is taken, so that errors do not add up:
-    every point is at most half a step away from where it was.
+    every point is at most half a step away from where it was. Radii of arcs are up to one and a half away.
 
     Args:
         text: path data.
@@ -142,7 +142,10 @@ def snap_path(text: str, step: float) -> Iterator[str | int | tuple[str, int]]:
             yield grid[1] - old
         else:
             if kind == "A":
-                yield from (snap(abs(group[0]), step), snap(abs(group[1]), step))
+                before_end = here[0] - base[0] - group[5], here[1] - base[1] - group[6]
+                end = snap(base[0] + group[5], step), snap(base[1] + group[6], step)
+                chord = grid[0] - end[0], grid[1] - end[1]
+                yield from _snap_radii(group, (before_end[0] / step, before_end[1] / step), chord, step)
                 yield "turn", round(group[2]) % 360
                 yield "arc", int(2 * group[3] + group[4])
             points = group[5:] if kind == "A" else group
@@ -152,3 +155,29 @@ def snap_path(text: str, step: float) -> Iterator[str | int | tuple[str, int]]:
                 yield from (grid[0] - grid_base[0], grid[1] - grid_base[1])
         if kind == "M":
             start, grid_start = here, grid
+
+
+def _snap_radii(group: list[float], old: tuple[float, float], new: tuple[int, int], step: float) -> tuple[int, int]:
+    """Radii of an arc on the grid.
+
+    The centre of an arc that is almost half an ellipse moves much where its radii move little; of the nearest radii, one
+    more and one less, those are taken with which it lies best.
+    """
+    radii = snap(abs(group[0]), step), snap(abs(group[1]), step)
+    aim = _height(abs(group[0]) / step, abs(group[1]) / step, group[2], old)
+
+    def trouble(more: int) -> tuple[float, int]:
+        height = _height(radii[0] + more, radii[1] + more, round(group[2]), new)
+        return round(abs(height - aim), 2), abs(more)
+
+    more = min((0, 1, -1), key=trouble) if min(radii) > 1 else 0
+    return radii[0] + more, radii[1] + more
+
+
+def _height(rx: float, ry: float, turn: float, chord: tuple[float, float]) -> float:
+    """Distance of the middle of a chord from the centre of its ellipse (SVG 2, appendix B.2.4), times the longer radius."""
+    if not rx or not ry:
+        return 0.0
+    cosine, sine = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    x, y = (cosine * chord[0] + sine * chord[1]) / rx / 2, (cosine * chord[1] - sine * chord[0]) / ry / 2
+    return max(rx, ry) * math.sqrt(max(0.0, 1 - x * x - y * y))

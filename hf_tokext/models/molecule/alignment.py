@@ -1,0 +1,72 @@
+"""Which atom a token of a molecule makes."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hf_tokext.errors import TextError
+from hf_tokext.models.molecule.domain import MoleculeDomain
+from hf_tokext.models.molecule.libraries import library
+from hf_tokext.models.molecule.symbols import OPENERS, is_atom
+
+
+class Aligned(NamedTuple):
+    """A molecule as tokens with their atoms.
+
+    Attributes:
+        text: SELFIES.
+        tokens: indices of the tokens, opening and closing one included.
+        atoms: [T] atom of the molecule that a token makes (a rare atom: its first token), -1 for none.
+    """
+
+    text: str
+    tokens: list[int]
+    atoms: np.ndarray
+
+
+def align_atoms(molecule: Any, domain: MoleculeDomain) -> Aligned:
+    """Write a molecule as SELFIES and say which atom each token makes.
+
+    By kekulised SMILES, RDKit's order of output, and the attribution of the decoder (3D-MolT5, arXiv 2406.05797).
+
+    Args:
+        molecule: an RDKit Mol.
+        domain: a domain of SELFIES.
+
+    Returns:
+        Text, tokens and atoms.
+
+    Raises:
+        TextError: it has no SELFIES, or atoms and symbols cannot be matched.
+    """
+    chem, selfies = library("rdkit.Chem"), library("selfies")
+    copy = chem.Mol(molecule)
+    chem.Kekulize(copy, clearAromaticFlags=True)
+    smiles = chem.MolToSmiles(copy, kekuleSmiles=True)
+    order = list(copy.GetPropsAsDict(True, True)["_smilesAtomOutputOrder"])
+    text = domain.from_smiles(smiles)
+    tokens = domain.parse(text)
+    _, attribution = selfies.decoder(text, attribute=True)
+    makers = [entry.attribution[-1].index for entry in attribution if entry.attribution and _names_atom(entry.token)]
+    if len(makers) != len(order) or len(set(makers)) != len(makers):
+        raise TextError(f"atoms and symbols of {smiles[:60]} cannot be matched: {len(order)} and {len(set(makers))}")
+    first = _first_tokens(domain, tokens)
+    atoms = np.full(len(tokens), -1, dtype=np.int64)
+    for atom, maker in zip(order, makers, strict=True):
+        atoms[first[maker]] = atom
+    return Aligned(text, tokens, atoms)
+
+
+def _names_atom(token: str) -> bool:
+    return any(character.isalpha() or character == "*" for character in token)
+
+
+def _first_tokens(domain: MoleculeDomain, tokens: list[int]) -> list[int]:
+    """Place of the first token of every symbol; dots are none."""
+    places, rare = [], False
+    for place, index in enumerate(tokens):
+        name = domain.tokens[index]
+        if index > 1 and not rare and (name in OPENERS or is_atom(name) or name[0] == "["):
+            places.append(place)
+        rare = name in OPENERS or (rare and name != "]")
+    return places

@@ -1,0 +1,35 @@
+"""Draw a molecule with the token and the ids of every atom.
+
+python scripts/examples/molecule/molecule_tokens.py "CC(=O)Oc1ccccc1C(=O)O" out.svg
+"""
+
+import sys
+from pathlib import Path
+
+from rdkit.Chem import rdDepictor
+from rdkit.Chem.Draw import rdMolDraw2D
+
+from hf_tokext.models.molecule.alignment import align_atoms
+from hf_tokext.models.molecule.conformers import read_molecule
+from hf_tokext.models.molecule.domain import MoleculeDomain
+from hf_tokext.models.molecule.e3fp import E3FP
+
+
+def main() -> None:
+    """Write the drawing and print the table."""
+    smiles, path = sys.argv[1:]
+    molecule, domain = read_molecule(smiles), MoleculeDomain()
+    aligned, ids = align_atoms(molecule, domain), E3FP().ids(molecule)
+    for token, atom in zip(aligned.tokens, aligned.atoms, strict=True):
+        print(f"{domain.tokens[token]:12} {ids[atom].tolist() if atom >= 0 else '-'}")
+        if atom >= 0:
+            molecule.GetAtomWithIdx(int(atom)).SetProp("atomNote", f"{domain.tokens[token]} {ids[atom, 0]}")
+    rdDepictor.Compute2DCoords(molecule)
+    drawer = rdMolDraw2D.MolDraw2DSVG(700, 500)
+    drawer.DrawMolecule(molecule)
+    drawer.FinishDrawing()
+    Path(path).write_text(drawer.GetDrawingText(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

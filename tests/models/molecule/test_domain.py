@@ -1,0 +1,62 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("rdkit")
+pytest.importorskip("selfies")
+from rdkit import Chem
+
+from hf_tokext.errors import TextError
+from hf_tokext.models.molecule.domain import MoleculeDomain
+from hf_tokext.models.molecule.tokenization_molecule import MoleculeTokenizer
+
+SELFIES, SMILES = MoleculeDomain(), MoleculeDomain("smiles")
+RARE = ["[Na+].CC(=O)[O-]", "[13CH3]C[Fe+2]C", "N[C@@H](C)C(=O)O", "F/C=C/F", "C1CC2CCC1CC2", "[2H]OC", "OB(O)c1ccccc1"]
+
+
+@pytest.mark.parametrize("smiles", RARE)
+@pytest.mark.parametrize("domain", [SELFIES, SMILES], ids=["selfies", "smiles"])
+def test_round_trip(domain, smiles):
+    text = domain.from_smiles(smiles)
+    assert domain.write(domain.parse(text)) == text
+    assert Chem.CanonSmiles(domain.to_smiles(text)) == Chem.CanonSmiles(smiles)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "C1CC", "C(C", "C11", "C12CC12", "C=", "[C", "C)", "[Xx]", "C.", "C" * 100_001, "é"]
+)
+def test_what_is_no_smiles_is_refused(text):
+    with pytest.raises(TextError):
+        SMILES.parse(text)
+
+
+@pytest.mark.parametrize("text", ["", "C", "[C", "[C][Xx]", "[Branch1][C]", "[C].", "[CH9]", "[C]<>"])
+def test_what_is_no_selfies_is_refused(text):
+    with pytest.raises(TextError):
+        SELFIES.parse(text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.integers(0, len(SELFIES.tokens) - 1), max_size=60))
+def test_any_selfies_ids_make_a_molecule(ids):
+    text = SELFIES.write(ids)
+    assert Chem.MolFromSmiles(SELFIES.to_smiles(text)).GetNumAtoms() > 0
+    assert SELFIES.write(SELFIES.parse(text)) == text
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.integers(0, len(SMILES.tokens) - 1), max_size=60))
+def test_any_smiles_ids_make_well_formed_smiles(ids):
+    text = SMILES.write(ids)
+    assert Chem.MolFromSmiles(text, sanitize=False) is not None
+    assert SMILES.write(SMILES.parse(text)) == text
+
+
+@pytest.mark.parametrize("notation", ["selfies", "smiles"])
+def test_a_saved_tokenizer_is_the_same(tmp_path, notation):
+    tokenizer = MoleculeTokenizer(domain_settings={"notation": notation})
+    tokenizer.save_pretrained(tmp_path)
+    loaded = MoleculeTokenizer.from_pretrained(tmp_path)
+    text = loaded.domain.from_smiles("CC(=O)[O-].[Na+]")
+    assert loaded(text).input_ids == tokenizer(text).input_ids
+    assert loaded.decode(loaded(text).input_ids) == text
