@@ -156,7 +156,9 @@ def measured(name: str, folder: Path, model, tokenizer, kind: str, text: bytes, 
     known = max(at for at, (_, end) in enumerate(spelling, 1) if end <= WARM)
     warm, ids = [[index for index, _ in part] for part in (spelling[:known], spelling[known:])]
     tokens = Timed(lambda: plain(model, ids, [*view.base.opening_ids, *warm]))
-    size_of_tokens = len(text) - spelling[known - 1][1]
+    size_of_tokens = spelling[-1][1] - spelling[known - 1][1]
+    if spelling[-1][1] < len(text):
+        print(f"  (plain tokens spell {spelling[-1][1]:,} bytes of it only)")
     line("plain tokens", tokens, len(ids), size_of_tokens, f"{len(ids) / size_of_tokens:.3f} tokens a byte, the floor")
     steps = {}
     for measure, tolerance in OURS:

@@ -96,6 +96,9 @@ def completeness(viability: Viability, core: Tokenizer, size: int, data: Path | 
         spelt = b"".join(vocabulary.piece(index) for index in ids)
         if vocabulary.kind == "wordpiece":
             left_out += (unknown := bool(set(ids) & vocabulary.special.keys()))
+            if left_out > MOST_LEFT_OUT:
+                print(f"  {left_out} texts have unknown tokens, such as {text[:60]!r}")
+                return False
             if unknown:
                 continue
         elif not (spelt.endswith(text.encode()) and len(spelt) - len(text.encode()) <= len(viability.opening)):

@@ -28,13 +28,13 @@ from hf_tokext.models.svg.domain import SVGDomain
 from hf_tokext.models.svg.grid import NUMBERS, SHAPES
 from hf_tokext.models.svg.path_data import read_numbers, read_path
 from hf_tokext.models.svg.reading import read_xml
-from hf_tokext.models.svg.view import _FUNCTION, step_inside
+from hf_tokext.models.svg.view import FUNCTION, step_inside
 
 
 def matrix_of(transform: str) -> np.ndarray:
     """Linear part of a transform, [2, 2]."""
     found = np.eye(2)
-    for kind, inside in _FUNCTION.findall(transform):
+    for kind, inside in FUNCTION.findall(transform):
         numbers = read_numbers(inside) or [0.0]
         turn = np.radians(numbers[0])
         found = (

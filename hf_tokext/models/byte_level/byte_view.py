@@ -78,15 +78,16 @@ class ByteView:
             N readings.
 
         Raises:
-            TextError: a text is longer than the model's context.
+            TextError: a text is longer than the model's context, or has too many spellings; all are as they were then.
         """
         found: dict[int, Reading] = {}
-        work = {i: text.read(part, every) for i, (text, part) in enumerate(zip(texts, events, strict=True))}
+        forks = [text.fork() for text in texts]
+        work = {i: fork.read(part, every) for i, (fork, part) in enumerate(zip(forks, events, strict=True))}
         while work:
             wanted: dict[Context, tuple[Covers, Head]] = {}
             for i, each in list(work.items()):
                 try:
-                    wanted |= {head.context: (texts[i], head) for head in next(each)}
+                    wanted |= {head.context: (forks[i], head) for head in next(each)}
                 except StopIteration as done:
                     found[i] = done.value
                     del work[i]
@@ -97,6 +98,8 @@ class ByteView:
 
             if wanted:
                 self.runner.run(list(wanted), take)
+        for text, fork in zip(texts, forks, strict=True):
+            vars(text).update(vars(fork))
         return [found[i] for i in range(len(texts))]
 
 

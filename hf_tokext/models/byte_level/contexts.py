@@ -130,7 +130,6 @@ class TokenForest(TokenRunner):
         Raises:
             TextError: a context is longer than the model's.
         """
-        self._compact()
         wanted = {id(context) for context in contexts}
         missing: dict[int, Context] = {}
         for context in contexts:
@@ -138,6 +137,7 @@ class TokenForest(TokenRunner):
             for each in _unrun(context, missing):
                 missing[id(each)] = each
             missing[id(context)] = context
+        self._compact(len(missing))
         queue = sorted(missing.values(), key=lambda each: each.depth)
         widest = max(self.model.config.get_text_config().vocab_size, len(self._held) + len(queue))
         size = max(LOGITS_AT_ONCE // widest, 1)
@@ -201,17 +201,17 @@ class TokenForest(TokenRunner):
             sees[:held, : self._sees.shape[1]], depths[:held] = self._sees[:held], self._depths[:held]
             self._sees, self._depths = sees, depths
 
-    def _compact(self) -> None:
-        """Give up the places of contexts that are gone, once they are most."""
-        live = [slot for slot, ref in enumerate(self._held) if (context := ref()) is not None and context.slot == slot]
-        held = len(self._held)
-        if held < 64 or 2 * len(live) > held:
+    def _compact(self, coming: int) -> None:
+        """Give up the places of contexts that are gone, once they are most, or there is no room for those that come."""
+        kept = [(slot, context) for slot, ref in enumerate(self._held) if (context := ref()) and context.slot == slot]
+        live, held = [slot for slot, _ in kept], len(self._held)
+        if held + coming <= MOST_SLOTS and (held < 64 or 2 * len(live) > held):
             return
         index = torch.tensor(live, dtype=torch.long)
         layers: list[Any] = self._cache.layers
         for layer in layers:
-            kept = index.to(layer.keys.device)
-            layer.keys, layer.values = layer.keys.index_select(-2, kept), layer.values.index_select(-2, kept)
+            places = index.to(layer.keys.device)
+            layer.keys, layer.values = layer.keys.index_select(-2, places), layer.values.index_select(-2, places)
         count = len(live)
         for start in range(0, count, ROWS_AT_ONCE):  # none is written before it is read: slots only move down
             part = live[start : start + ROWS_AT_ONCE]
@@ -220,9 +220,7 @@ class TokenForest(TokenRunner):
             self._sees[start : start + len(part), : packed.shape[1]] = packed
         self._depths[:count] = self._depths[live]
         self._held = [self._held[slot] for slot in live]
-        for slot, ref in enumerate(self._held):
-            context = ref()
-            assert context is not None  # nothing is freed in between: the list above was of living ones
+        for slot, (_, context) in enumerate(kept):
             context.slot = slot
 
 

@@ -35,12 +35,14 @@ class Reading:
         dropped: [n] share of the probability that was dropped at each.
         merged: share of the probability of the heads that went on as their twins, added up over all places.
         events: [n, 256 + markers] log probabilities of what comes after each, where they were asked for.
+        opening: share of the probability that was dropped before the first event of a text.
     """
 
     log_probabilities: np.ndarray
     dropped: np.ndarray
     events: np.ndarray | None = None
     merged: float = 0.0
+    opening: float = 0.0
 
 
 Work = Generator[list[Head], None, Reading]  # yields heads that are to be run
@@ -104,8 +106,10 @@ class Covers:
     def _read(self, events: Sequence[int], every: bool) -> Work:
         """Read events, runs of bytes and single markers."""
         parts: list[Reading] = []
+        opening = 0.0
         if not self.opened and not (len(events) and events[0] >= BYTES):
-            yield from self._begin([Head(_chain(self.base.opening_ids), 0.0, 0, None)], self.base.space_opens)
+            begun = yield from self._begin([Head(_chain(self.base.opening_ids), 0.0, 0, None)], self.base.space_opens)
+            opening = float(begun.dropped[0])
         start = 0
         while start < len(events):
             stop = start + 1
@@ -124,6 +128,7 @@ class Covers:
             np.concatenate([np.zeros(0), *(part.dropped for part in parts)]),
             np.concatenate([part.events for part in parts if part.events is not None]) if every and parts else None,
             sum(part.merged for part in parts),
+            opening,
         )
 
     def _settled_by(self, events: Sequence[int], start: int, stop: int) -> int:

@@ -195,7 +195,7 @@ class ByteEnsembleForCausalLM(ByteModel):
                 assert reading.events is not None
                 before = np.concatenate([first[number], reading.events[:-1]])
                 rows[number].append(own.shared(member.columns(before)))
-                dropped[number] += share * (opened[number].dropped.sum() + reading.dropped.sum())
+                dropped[number] += share * (opened[number].opening + reading.dropped.sum())
                 merged[number] += share * reading.merged
         combined = [self.combine(np.stack(parts)) for parts in rows]
         return list(zip(combined, dropped.tolist(), merged.tolist(), strict=True))

@@ -77,7 +77,8 @@ def score_bytes(
 def _of_view(view: ByteView, texts: list[bytes]) -> list[ByteScore]:
     readings = view.read(view.texts(len(texts)), texts)
     return [
-        ByteScore(each.log_probabilities, view.measure, float(each.dropped.sum()), each.merged) for each in readings
+        ByteScore(each.log_probabilities, view.measure, float(each.dropped.sum()) + each.opening, each.merged)
+        for each in readings
     ]
 
 

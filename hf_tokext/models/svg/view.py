@@ -10,7 +10,7 @@ from hf_tokext.models.svg.path_data import read_numbers
 
 MOST_HALVINGS = 20
 _SIZE = re.compile(r"\s*\+?(\d+\.?\d*|\.\d+)(?:px)?\s*")
-_FUNCTION = re.compile(r"\s*,?\s*(matrix|translate|scale|rotate|skewX|skewY)\s*\(([^()]*)\)")
+FUNCTION = re.compile(r"\s*,?\s*(matrix|translate|scale|rotate|skewX|skewY)\s*\(([^()]*)\)")
 
 
 def step_inside(attributes: Mapping[str, str], step: float | None, grid: int) -> float:
@@ -52,7 +52,7 @@ def _numbers(text: str) -> list[float]:
 def _enlargement(transform: str) -> float:
     """Most by which a transform makes a distance longer: its largest singular value; 1 for what is none."""
     matrix, at = np.eye(2), 0
-    while match := _FUNCTION.match(transform, at):
+    while match := FUNCTION.match(transform, at):
         at, numbers = match.end(), _numbers(match[2])
         if not numbers:
             return 1.0

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from hf_tokext.errors import TextError
-from hf_tokext.models.byte_level import passage
+from hf_tokext.models.byte_level import covers as covers_module
+from hf_tokext.models.byte_level import guesses, passage
+from hf_tokext.models.byte_level.base_tokens import BaseTokens
 from hf_tokext.models.byte_level.byte_view import ByteView
 from hf_tokext.models.byte_level.contexts import TokenForest, TokenRunner
+from hf_tokext.models.byte_level.score import score_bytes
 from hf_tokext.vocabulary.pieces import read_vocabulary
 from tests.models.byte_level import byte_view_tokenizers as small
 from tests.models.byte_level.enumeration import Enumeration, tiny_llama
@@ -351,3 +354,67 @@ def test_a_likely_end_after_a_text_that_was_pruned():
         view.read([covers], [b"abcaab"])
         found.append(float(view.read([covers], [[marker]])[0].log_probabilities[0]))
     assert found[0] == pytest.approx(-5.155, abs=1e-3) and found[1] == pytest.approx(found[0], abs=0.05)
+
+
+@pytest.fixture
+def short_passages(monkeypatch):
+    monkeypatch.setattr(covers_module, "PASSAGE", 5)
+    monkeypatch.setattr(covers_module, "MARGIN", 1)
+
+
+@pytest.mark.parametrize("make", [*LETTERS, small.opened_once])
+def test_passages_change_nothing(make, short_passages):
+    tokenizer = make()
+    model = tiny_llama(len(tokenizer))
+    letters = LETTERS.get(make, "ab ").encode()
+    text = bytes(np.random.default_rng(3).choice(list(letters), 19)).decode("utf-8", "ignore").encode()
+    marker = 256 + BaseTokens(tokenizer).marker_texts.index("</s>")
+    view = ByteView(model, tokenizer, tolerance=0)
+    for events in (list(text), [*text[:7], marker, *text]):
+        whole, single = view.texts(2)
+        (reading,) = view.read([whole], [events], every=True)
+        found = [float(view.read([single], [[event]])[0].log_probabilities[0]) for event in events]
+        np.testing.assert_allclose(found, reading.log_probabilities, atol=1e-12)
+        np.testing.assert_allclose(np.exp(single.events()), np.exp(reading.events[-1]), atol=1e-12)
+
+
+def test_passages_begin_with_the_tokenizers_own_spelling(monkeypatch):
+    """Run ahead, it leaves a few passes for each passage, not one for each token."""
+    monkeypatch.setattr(covers_module, "PASSAGE", 24)
+    monkeypatch.setattr(covers_module, "MARGIN", 4)
+    tokenizer = small.plain()
+    model = tiny_llama(len(tokenizer))
+    text = b"abcabcaabcabcabbcabcaabcabcaabc" * 2
+    passes = []
+    for least in (1, 1000):
+        monkeypatch.setattr(guesses, "GUESSED", least)
+        view = ByteView(model, tokenizer, "canonical", tolerance=1e-3)
+        view.read(view.texts(1), [text])
+        passes.append(view.runner.forwards)
+    assert passes[0] < 0.6 * passes[1], passes
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_after_an_error_texts_are_as_they_were(opened, short_passages):
+    tokenizer = small.plain()
+    view = ByteView(tiny_llama(len(tokenizer)), tokenizer)
+    first, second = view.texts(2)
+    if opened:
+        view.read([first, second], [b"ab", b"ab"])
+    with pytest.raises(TextError, match="longer than the model's context"):
+        view.read([first, second], [b"cabcab", b"abc" * 200])
+    for covers in (first, second):
+        (again,) = view.read([covers], [b"cab"])
+        (fresh,) = view.texts(1)
+        if opened:
+            view.read([fresh], [b"ab"])
+        expected = view.read([fresh], [b"cab"])[0]
+        np.testing.assert_allclose(again.log_probabilities, expected.log_probabilities, atol=1e-12)
+
+
+def test_what_is_dropped_at_the_opening_is_reported():
+    tokenizer = small.fallback()
+    model = tiny_llama(len(tokenizer))
+    exact, found = (score_bytes(model, b"b", tokenizer, tolerance=tolerance)[0] for tolerance in (0, 0.3))
+    lost = exact.log_probabilities.sum() - found.log_probabilities.sum()
+    assert lost > 0.1 and found.dropped > 0.05 and exact.dropped == 0

@@ -118,3 +118,18 @@ def test_what_a_token_sees_is_moved_whatever_the_number_of_rows(rows, monkeypatc
     assert len(runner._held) < 100
     plain = logits(TokenRunner(model), [after])
     assert max(np.abs(found[context] - plain[context]).max() for context in after) < 1e-10
+
+
+def test_places_that_are_free_are_used_before_any_is_refused(monkeypatch):
+    monkeypatch.setattr("hf_tokext.models.byte_level.contexts.MOST_SLOTS", 100)
+    model = made("llama")
+    runner = TokenForest(model)
+    trunk = contexts(20)[:10]
+    kept = [Context(trunk[-1], number % SIZE) for number in range(50)]
+    gone = [Context(trunk[-2], number % SIZE) for number in range(35)]
+    logits(runner, [[*trunk, *kept, *gone]])
+    del gone
+    after = [Context(context, 7) for context in kept[:35]]
+    found = logits(runner, [after])
+    plain = logits(TokenRunner(model), [after])
+    assert max(np.abs(found[context] - plain[context]).max() for context in after) < 1e-10

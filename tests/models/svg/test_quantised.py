@@ -153,7 +153,8 @@ def test_path_data_are_whole_wherever_they_may_end():
                 ends += 1
                 assert DOMAIN.grammar.distance(state) == 2
                 text = DOMAIN.write([DOMAIN.index("el:path"), DOMAIN.index("at:d"), *read])
-                assert DOMAIN.parse(text)[3 : 3 + len(read)] == read or "L" in text or "l" in text
+                again = DOMAIN.parse(text)  # a second pair of M is read as L, and radii are made to fit
+                assert DOMAIN.parse(DOMAIN.write(again)) == again
             kinds = [
                 kind
                 for kind in (
