@@ -7,7 +7,7 @@ from hf_tokext.models.byte_level.heads import Head
 from hf_tokext.models.byte_level.traces import Key, key_of
 
 ALIKE = 8  # last tokens that twins have in common
-MERGED = 50  # times the tolerance, and at most `MOST_MERGED`: share of a head that may go on as its twin
+MERGED = 20  # times the tolerance, and at most `MOST_MERGED`: share of a head that may go on as its twin
 MOST_MERGED = 0.05
 
 Ending = tuple[int, tuple[int, ...]]  # bytes of the text, and the last tokens before
