@@ -28,23 +28,24 @@ def view(tolerance):
 
 
 def read(tolerance, stepped=False):
-    """Log probabilities, what was merged, and how many tokens were run."""
+    """Log probabilities, what was merged, how many tokens were run, and what was dropped."""
     bytes_view = view(tolerance)
     (covers,) = bytes_view.texts(1)
     parts = [[byte] for byte in TEXT] if stepped else [list(TEXT)]
     readings = [bytes_view.read([covers], [part])[0] for part in parts]
     found = np.concatenate([reading.log_probabilities for reading in readings])
-    return found, sum(reading.merged for reading in readings), bytes_view.runner.tokens
+    dropped = sum(reading.dropped.sum() for reading in readings)
+    return found, sum(reading.merged for reading in readings), bytes_view.runner.tokens, dropped
 
 
 @pytest.mark.parametrize("stepped", [False, True])
 def test_what_is_merged_is_reported_and_changes_little(stepped, monkeypatch):
-    exact, none, _ = read(0)
-    found, merged, ran = read(1e-3, stepped)
+    exact, none, _, _ = read(0)
+    found, merged, ran, dropped = read(1e-3, stepped)
     assert none == 0 and 0 < merged < 1
-    assert abs(found.sum() - exact.sum()) < merged
+    assert abs(found.sum() - exact.sum()) < merged + dropped
     monkeypatch.setattr(twins, "MERGED", 0)
-    apart, none, more = read(1e-3, stepped)
+    apart, none, more, _ = read(1e-3, stepped)
     assert none == 0 and ran < more
     assert abs(apart.sum() - exact.sum()) < 0.01
 
@@ -78,5 +79,5 @@ def test_twins_end_alike_at_one_place_and_the_likelier_is_kept():
 
 def test_a_tolerance_of_nothing_merges_nothing():
     assert twins.may_merge(0) == 0
-    assert twins.may_merge(1e-4) == pytest.approx(5e-3)
+    assert twins.may_merge(1e-4) == pytest.approx(2e-3)
     assert twins.may_merge(0.3) == twins.MOST_MERGED
