@@ -28,24 +28,23 @@ def view(tolerance):
 
 
 def read(tolerance, stepped=False):
-    """Log probabilities, what was merged, how many tokens were run, and what was dropped."""
+    """Log probabilities, what was merged, and how many tokens were run."""
     bytes_view = view(tolerance)
     (covers,) = bytes_view.texts(1)
     parts = [[byte] for byte in TEXT] if stepped else [list(TEXT)]
     readings = [bytes_view.read([covers], [part])[0] for part in parts]
     found = np.concatenate([reading.log_probabilities for reading in readings])
-    dropped = sum(reading.dropped.sum() for reading in readings)
-    return found, sum(reading.merged for reading in readings), bytes_view.runner.tokens, dropped
+    return found, sum(reading.merged for reading in readings), bytes_view.runner.tokens
 
 
 @pytest.mark.parametrize("stepped", [False, True])
 def test_what_is_merged_is_reported_and_changes_little(stepped, monkeypatch):
-    exact, none, _, _ = read(0)
-    found, merged, ran, dropped = read(1e-3, stepped)
+    exact, none, _ = read(0)
+    found, merged, ran = read(1e-3, stepped)
     assert none == 0 and 0 < merged < 1
-    assert abs(found.sum() - exact.sum()) < merged + dropped
+    assert abs(found.sum() - exact.sum()) < 2 * merged
     monkeypatch.setattr(twins, "MERGED", 0)
-    apart, none, more, _ = read(1e-3, stepped)
+    apart, none, more = read(1e-3, stepped)
     assert none == 0 and ran < more
     assert abs(apart.sum() - exact.sum()) < 0.01
 
