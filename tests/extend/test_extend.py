@@ -157,6 +157,17 @@ def test_other_ways_to_make_rows():
     assert torch.allclose(weight[new.convert_tokens_to_ids("<|brackets:a|>")], expected, atol=1e-6)
 
 
+def test_a_description_that_the_tokenizer_cannot_spell_is_no_obstacle():
+    model, tokenizer = base()
+    core = tokenizer.backend_tokenizer
+    described = {"<|brackets:a|>": "", "<|brackets:b|>": "cat"}
+    before = model.get_input_embeddings().weight.detach().clone()
+    model, new, report = extend_model(model, tokenizer, ["brackets"], descriptions=described, calibrate=False)
+    row = model.get_input_embeddings().weight[new.convert_tokens_to_ids("<|brackets:a|>")]
+    assert torch.allclose(row, before[core.encode("<|brackets:a|>").ids].mean(0), atol=1e-6)
+    assert report.counts["compose"] == 1
+
+
 def test_what_cannot_be_done_is_refused():
     model, tokenizer = base()
     before = {name: value.clone() for name, value in model.state_dict().items()}
