@@ -17,16 +17,13 @@ import json
 import math
 import os
 import random
-import shutil
 import statistics
-import subprocess
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
+from debian import debian
 from library import FOLDER, NOT_SOURCES
-from samples import cache_root
 from transformers import LlamaConfig
 
 from hf_tokext import GlyphConfig, GlyphForCausalLM, GlyphTokenizer
@@ -39,21 +36,10 @@ HELD_OUT = 10  # one file in so many
 
 def unifont() -> Path:
     """The .hex file of Debian's package, from the cache or by apt."""
-    kept = cache_root() / "unifont.hex"
-    if kept.is_file():
-        return kept
-    if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        raise SystemExit(
-            "there is no apt-get here to fetch GNU Unifont with; name a .hex, BDF or TrueType file by --font"
-        )
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".unifont-") as scratch:
-        for words in (["apt-get", "download", "unifont"], ["sh", "-c", "dpkg -x unifont_*.deb files"]):
-            done = subprocess.run(words, cwd=scratch, capture_output=True, text=True)
-            if done.returncode:
-                raise SystemExit(f"{' '.join(words)} failed; name a font by --font:\n{done.stderr.strip()[-2000:]}")
-        (Path(scratch) / "files/usr/share/unifont/unifont.hex").replace(kept)
-    return kept
+    try:
+        return debian("unifont") / "usr/share/unifont/unifont.hex"
+    except SystemExit as error:
+        raise SystemExit(f"{error}\nname a .hex, BDF or TrueType file by --font") from error
 
 
 def texts(folder: Path | None) -> tuple[list[str], list[str]]:

@@ -115,22 +115,24 @@ def init_rows(
     if len(vocabulary) > len(embedding.weight):
         model.resize_token_embeddings(len(vocabulary), mean_resizing=False)
     found = vocabulary_tensors_of_model(model)
-    others = [index for index in vocabulary.ids if index not in set(ids)]
+    wanted = set(ids)
+    others = [index for index in vocabulary.ids if index not in wanted]
     if not others:
         raise VocabularyError("all tokens are to be made anew; some must be left to make them of")
     spellings = spelled_without(tokenizer, vocabulary, ids, method, descriptions or {})
     direction = head_direction(model, tokenizer, texts) if calibrate and found.has_head and not found.biases else None
     tables = model_tables(model, found)
     place = {index: row for row, index in enumerate(others)}
+    ordinary = [index for index in others if index not in vocabulary.special]
 
     def made(table: Tensor, side: str) -> Tensor:
         problem = RowProblem(
             base=table.float()[others],
             wanted=torch.tensor(ids),
-            anchors=torch.tensor([(index, place[index]) for index in others if index not in vocabulary.special]),
+            anchors=torch.tensor([(index, place[index]) for index in ordinary]),
             pieces=[vocabulary.piece(index) for index in ids],
             spellings=[tuple(place[index] for index in spelling) for spelling in spellings],
-            anchor_pieces=[vocabulary.piece(index) for index in others if index not in vocabulary.special],
+            anchor_pieces=[vocabulary.piece(index) for index in ordinary],
             side=side,
             word_vectors=word_vectors,
             seed=seed,

@@ -15,7 +15,7 @@ from typing import Any
 from hf_tokext.errors import MissingExtraError, TextError
 from hf_tokext.vocabulary.ir_lexer import LexemeError, lexemes
 from hf_tokext.vocabulary.ir_normal import structural_hash, type_names
-from hf_tokext.vocabulary.ir_parts import Function, parts
+from hf_tokext.vocabulary.ir_parts import MODULE, Function, parts
 
 _LANGUAGES = (  # by what the module says of itself
     ("C++", re.compile(r'DW_LANG_C_plus_plus|^source_filename = "[^"]*\.(?:cc|cpp|cxx|C)"', re.MULTILINE)),
@@ -271,12 +271,9 @@ def _measure_file(path: Path) -> tuple[IRModule, list[IRFunction]] | str:
                 size = sum(len(lexeme.encode()) + 1 for lexeme in part)
                 digest = structural_hash(part, types)
                 functions.append(make(part[function.name], function.instructions(), len(part), size, digest))
-        if not any(part[0] in _MODULE or part[1:2] == ["="] for part in cut):
+        if not any(part[0] in MODULE or part[1:2] == ["="] for part in cut):
             raise TextError("there is nothing of a module in it")
         total = sum(function.instructions for function in functions)
         return IRModule(str(path), language, len(functions), total, len(found), len(text.encode())), functions
     except (TextError, MissingExtraError) as error:
         return str(error)
-
-
-_MODULE = frozenset(("define", "declare", "target", "attributes", "source_filename", "module"))

@@ -134,12 +134,13 @@ def _row_count(ids: int, identical: int | None, rows: int | None, multiple: int 
 def _overrides(base: Vocabulary, target: Vocabulary, overrides: Overrides) -> dict[int, tuple[tuple[int, ...], bool]]:
     """For each id that is named the base ids, and whether it is a copy of the only one."""
     found = {}
+    known = set(base.ids)
     for new, old in overrides.items():
         index = _id_of(target, new)
         if index is None:
             raise VocabularyError(f"the override {new!r}={old!r} names {new!r}, which is no token of the new tokenizer")
         if not isinstance(old, str):
-            if not old or not set(old) <= set(base.ids):
+            if not old or not known.issuperset(old):
                 raise VocabularyError(f"the override {new!r}={list(old)}: the base's tokenizer has no such ids")
             found[index] = tuple(old), False
             continue

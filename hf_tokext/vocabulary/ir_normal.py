@@ -5,9 +5,7 @@ from hashlib import blake2b
 
 from hf_tokext.errors import TextError
 from hf_tokext.vocabulary.ir_lexer import matching
-from hf_tokext.vocabulary.ir_parts import Function, parts
-
-_TAIL = frozenset(("tail", "musttail", "notail"))
+from hf_tokext.vocabulary.ir_parts import TAIL, Function, parts
 
 
 def normalised(found: list[str]) -> list[str]:
@@ -97,7 +95,7 @@ def without_metadata(found: list[str]) -> list[str]:
         if lexeme.startswith("#dbg_") and behind == "(":
             place = pairs[place + 1] + 1
         elif lexeme.startswith("@llvm.dbg.") and behind == "(" and kept[-2:] == ["call", "void"]:
-            del kept[-3 if kept[-3:-2] and kept[-3] in _TAIL else -2 :]
+            del kept[-3 if kept[-3:-2] and kept[-3] in TAIL else -2 :]
             place = pairs[place + 1] + 1
             while place < len(found) and found[place][0] == "#" and not found[place].startswith("#dbg_"):
                 place += 1

@@ -6,8 +6,9 @@ from typing import NamedTuple
 from hf_tokext.errors import TextError
 from hf_tokext.vocabulary.ir_lexer import OPENERS, matching
 
-_TOP = frozenset(("define", "declare", "attributes", "target", "source_filename", "module", "uselistorder"))
-_WITHOUT_RESULT = frozenset(
+MODULE = frozenset(("define", "declare", "attributes", "target", "source_filename", "module"))  # which begin its parts
+_TOP = MODULE | {"uselistorder"}
+WITHOUT_RESULT = frozenset(
     [
         "ret",
         "br",
@@ -24,7 +25,7 @@ _WITHOUT_RESULT = frozenset(
         "call",
     ]
 )
-_TAIL = frozenset(("tail", "musttail", "notail"))
+TAIL = frozenset(("tail", "musttail", "notail"))
 
 
 def top_level(found: list[str], pairs: dict[int, int], start: int = 0, end: int | None = None) -> Iterator[int]:
@@ -122,7 +123,7 @@ class Function(NamedTuple):
             lexeme, before = self.found[place], self.found[place - 1]
             if lexeme == "=" and before[0] == "%":
                 count += 1
-            elif lexeme in _WITHOUT_RESULT:
-                before = self.found[place - 2] if before in _TAIL else before
+            elif lexeme in WITHOUT_RESULT:
+                before = self.found[place - 2] if before in TAIL else before
                 count += before != "="
         return count

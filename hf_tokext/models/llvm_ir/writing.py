@@ -6,28 +6,9 @@ from hf_tokext.models.llvm_ir.grammar_ir import AFTER_DIGITS, BETWEEN, DIGITS, R
 from hf_tokext.models.llvm_ir.names import RecentNames
 from hf_tokext.models.llvm_ir.vocabulary_ir import EXPONENTS, FORMS, NUMBERED, Tokens
 from hf_tokext.vocabulary.ir_lexer import CLOSERS, OPENERS
+from hf_tokext.vocabulary.ir_parts import MODULE, TAIL, WITHOUT_RESULT
 
-_TOP = frozenset(("define", "declare", "attributes", "target", "source_filename", "module"))
-_STATEMENTS = frozenset(
-    [
-        "ret",
-        "br",
-        "switch",
-        "indirectbr",
-        "invoke",
-        "callbr",
-        "resume",
-        "catchret",
-        "cleanupret",
-        "unreachable",
-        "store",
-        "fence",
-        "call",
-        "tail",
-        "musttail",
-        "notail",
-    ]
-)
+_STATEMENTS = WITHOUT_RESULT | TAIL
 _NO_BLANK_BEFORE, _NO_BLANK_BEHIND = frozenset(",)]>*"), frozenset("([<")
 
 
@@ -117,11 +98,11 @@ def lay_out(found: list[str]) -> str:
             gap = "\n"
         elif brackets == [True]:
             starts = behind == "=" and lexeme[0] == "%"
-            starts = starts or (lexeme in _STATEMENTS and last not in ("=", "tail", "musttail", "notail"))
+            starts = starts or (lexeme in _STATEMENTS and last != "=" and last not in TAIL)
             label = lexeme[-1] == ":" and lexeme != ":"
             gap = "\n" if label else "\n  " if starts else ""
         elif not brackets:
-            starts = (lexeme in _TOP and last not in ("=", ":")) or (
+            starts = (lexeme in MODULE and last not in ("=", ":")) or (
                 behind == "=" and lexeme[0] in "@%!$^" and last != "="
             )
             gap = "\n" if starts and parts else ""
