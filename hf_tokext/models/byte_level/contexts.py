@@ -9,6 +9,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from hf_tokext.errors import TextError
+from hf_tokext.models.byte_level.few_rows import FewRows
 
 LOGITS_AT_ONCE = 1 << 26  # numbers a forward pass returns at most, and its mask has
 MOST_SLOTS = 1 << 16  # tokens in the cache: their mask takes half a gigabyte
@@ -162,7 +163,7 @@ class TokenForest(TokenRunner):
         stop = len(self._held)
         sees = np.unpackbits(self._sees[old:stop], axis=1, count=stop).astype(bool)
         device = self.model.device
-        with torch.no_grad():
+        with torch.no_grad(), FewRows(self.model):
             outputs = self.model(
                 input_ids=torch.tensor([[context.token for context in part]], device=device),
                 position_ids=torch.tensor([[context.depth for context in part]], device=device),

@@ -23,14 +23,15 @@ TEXTS = {
     "added": (small.added, [b"", b"abc", b"bca", b"abcab"]),
     "fallback": (small.fallback, [b"", b"a", b" a", b"ab", b"a b", b"\xc3\xa9a", b" "]),
     "unigram": (small.unigram, [b"", b"a", b" a", b"ab", b"a b", b"\xc3\xa9a", b" "]),
+    "opened_once": (small.opened_once, [b"", b"a", b" a", b"  a", b"ab", b"a b", b" "]),
     "wordpiece": (small.wordpiece, [b"", b"a", b"ab", b"abba", b"a b", b"ab!", b"b a"]),
 }
 CASES = [pytest.param(make, text, id=f"{name}-{text!r}") for name, (make, texts) in TEXTS.items() for text in texts]
 LONGEST = {2: 9, 3: 9, 4: 7}  # letters of the texts that are enumerated, by the size of the alphabet
-SPACED = {small.fallback, small.unigram, small.wordpiece}
+SPACED = {small.fallback, small.unigram, small.opened_once, small.wordpiece}
 LETTERS = {
     small.plain: "abc", small.regex: "a\n ", small.whole_words: "ab ", small.characters: "aé", small.added: "abc",
-    small.fallback: "abé ", small.unigram: "abé ", small.wordpiece: "ab! ",
+    small.fallback: "abé ", small.unigram: "abé ", small.opened_once: "ab ", small.wordpiece: "ab! ",
 }  # fmt: skip
 
 

@@ -1,0 +1,62 @@
+import pytest
+import torch
+from torch.nn.functional import linear
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from hf_tokext.models.byte_level.few_rows import ROWS, FewRows
+from tests.tiny_models import CAUSAL, TIED_BY_DEFAULT, tiny
+
+
+def grouped_heads():
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = LlamaConfig(vocab_size=50, num_key_value_heads=2, attention_bias=True, **shape)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.mark.parametrize("rows", [1, *ROWS, 9])
+@pytest.mark.parametrize("bias", [None, torch.arange(7.0)])
+def test_products_are_those_of_torch(rows, bias):
+    chance = torch.Generator().manual_seed(0)
+    left = torch.randn(1, rows, 5, generator=chance)
+    weight = torch.randn(7, 5, generator=chance)
+    with FewRows(grouped_heads()):
+        found = linear(left, weight, bias)
+    assert found.shape == (1, rows, 7) and found.is_contiguous()
+    torch.testing.assert_close(found, linear(left, weight, bias))
+
+
+@pytest.mark.parametrize("name", [*CAUSAL, "grouped"])
+def test_models_give_what_they_gave(name):
+    model = (grouped_heads() if name == "grouped" else tiny(name, tied=TIED_BY_DEFAULT[name], vocab_size=50)).eval()
+    ids = torch.tensor([[3, 5, 7, 9, 11]])
+    mask = torch.full((1, 1, 5, 5), torch.finfo(torch.float32).min).triu(1)
+    mask[0, 0, 4, 2] = torch.finfo(torch.float32).min  # no causal mask
+    given = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
+    with torch.no_grad():
+        plain = model(**given).logits
+        with FewRows(model):
+            found = model(**given).logits
+    torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-4)
+
+
+def test_key_heads_are_not_repeated(monkeypatch):
+    """The whole point; and what the model was set to comes back, after an error too."""
+    from transformers.integrations import sdpa_attention
+
+    model, asked = grouped_heads(), []
+    monkeypatch.setattr(sdpa_attention, "repeat_kv", lambda *given: asked.append(given))
+    ids, mask = torch.tensor([[1, 2, 3]]), torch.zeros(1, 1, 3, 3)
+    with torch.no_grad(), FewRows(model):
+        model(input_ids=ids, attention_mask=mask, use_cache=False)
+    assert not asked
+    assert model.config._attn_implementation == "sdpa"
+    with pytest.raises(ZeroDivisionError), FewRows(model):
+        raise ZeroDivisionError
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_another_attention_is_left_alone():
+    model = grouped_heads()
+    model.set_attn_implementation("eager")
+    with FewRows(model):
+        assert model.config._attn_implementation == "eager"
