@@ -69,6 +69,10 @@ class FontError(TokextError, ValueError):
     """A font file is missing, damaged, of no known kind, or too small."""
 
 
+class QuantizerError(TokextError, ValueError):
+    """A quantizer is unknown or impossible, or vectors or codes do not fit it."""
+
+
 class MissingExtraError(TokextError, ImportError):
     """An optional dependency is needed; the message names the extra to install."""
 
