@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         MissingExtraError,
         OutputExistsError,
         QuantizedCheckpointError,
+        QuantizerError,
         RegistrationError,
         RepositoryClashError,
         RowMethodError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         keep_to_grammar,
         make_domain,
         register_domain,
+        trainable_rows,
     )
     from hf_tokext.hub import Pushed, push_checkpoint, render_card, write_card
     from hf_tokext.measure.bits_per_byte import bits_per_byte
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from hf_tokext.models.svg.domain import SVGDomain
     from hf_tokext.models.svg.instructions import caption_of, drawing_dataset, read_drawings
     from hf_tokext.models.svg.tokenization_svg import SVGTokenizer
+    from hf_tokext.quantizers import AnchorTable, Quantizer, QuantizerOutput, make_quantizer
     from hf_tokext.registry import keep_tokenizer, name_classes, register_family
     from hf_tokext.rows import RowProblem, Rows, make_rows, register_row_method
     from hf_tokext.training import heal_checkpoint, heal_model
@@ -82,6 +85,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "E3FP",
+    "AnchorTable",
     "ByteEnsembleConfig",
     "ByteEnsembleForCausalLM",
     "ByteLevelConfig",
@@ -113,6 +117,9 @@ __all__ = [
     "OutputExistsError",
     "Pushed",
     "QuantizedCheckpointError",
+    "Quantizer",
+    "QuantizerError",
+    "QuantizerOutput",
     "RegistrationError",
     "Report",
     "RepositoryClashError",
@@ -144,6 +151,7 @@ __all__ = [
     "keep_to_grammar",
     "keep_tokenizer",
     "make_domain",
+    "make_quantizer",
     "make_rows",
     "measure_ir",
     "name_classes",
@@ -157,12 +165,14 @@ __all__ = [
     "rewrite_digits",
     "score_bytes",
     "train_tokenizer",
+    "trainable_rows",
     "transplant_checkpoint",
     "transplant_tokenizer",
     "write_card",
 ]
 
 _ROOMS = {
+    "AnchorTable": "hf_tokext.quantizers",
     "ByteEnsembleConfig": "hf_tokext.models.byte_level.configuration_byte_level",
     "ByteEnsembleForCausalLM": "hf_tokext.models.byte_level.modeling_byte_ensemble",
     "ByteLevelConfig": "hf_tokext.models.byte_level.configuration_byte_level",
@@ -186,6 +196,8 @@ _ROOMS = {
     "MoleculeProcessor": "hf_tokext.models.molecule.processing_molecule",
     "MoleculeTokenizer": "hf_tokext.models.molecule.tokenization_molecule",
     "Pushed": "hf_tokext.hub",
+    "Quantizer": "hf_tokext.quantizers",
+    "QuantizerOutput": "hf_tokext.quantizers",
     "Report": "hf_tokext.transplant",
     "RowProblem": "hf_tokext.rows",
     "Rows": "hf_tokext.rows",
@@ -208,6 +220,7 @@ _ROOMS = {
     "keep_to_grammar": "hf_tokext.extend",
     "keep_tokenizer": "hf_tokext.registry",
     "make_domain": "hf_tokext.extend",
+    "make_quantizer": "hf_tokext.quantizers",
     "make_rows": "hf_tokext.rows",
     "measure_ir": "hf_tokext.measure.ir",
     "name_classes": "hf_tokext.registry",
@@ -221,6 +234,7 @@ _ROOMS = {
     "rewrite_digits": "hf_tokext.vocabulary.digits",
     "score_bytes": "hf_tokext.models.byte_level.score",
     "train_tokenizer": "hf_tokext.transplant.train_tokenizer",
+    "trainable_rows": "hf_tokext.extend",
     "transplant_checkpoint": "hf_tokext.transplant",
     "transplant_tokenizer": "hf_tokext.transplant",
     "write_card": "hf_tokext.hub",

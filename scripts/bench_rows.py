@@ -5,7 +5,7 @@
 Words are single tokens that begin with a space, whose first sense WordNet (Debian's wordnet-base) explains. Their rows are
 made by each method, without any of the hidden rows. A row counts as found if the true one is among the 10 of the whole
 table that have the largest cosine with it, all rows taken as differences from the mean row; and the rank of the true one
-is given. `normal` is what transformers does for added tokens (a draw around the mean row), `mean` the mean row. The word
+is given. `compose` is the plain mean of the rows of the pieces, `normal` is what transformers does for added tokens (a draw around the mean row), `mean` the mean row. The word
 vectors of `neighbours` are learnt from the explanations of other words.
 """
 
@@ -64,6 +64,9 @@ def main() -> None:
     """Measure every method on every model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", default=["smollm2-135m", "gemma3-270m"], help="names of samples")
+    parser.add_argument(
+        "--method", nargs="+", default=["both", "description", "pieces", "compose", "neighbours", "mean", "normal"]
+    )
     parser.add_argument("--words", type=int, default=200)
     parser.add_argument(
         "--seeds", type=int, default=3, help="draws of hidden words, after the one that was used to choose"
@@ -78,7 +81,7 @@ def main() -> None:
         table = model.get_input_embeddings().weight.detach().clone()
         print(f"\n{name}: {options.words} hidden words of {len(table):,} rows, {options.seeds} draws")
         print(f"  {'':14} {'recall@10, %':>22} {'median rank':>22}")
-        for method in ("description", "pieces", "neighbours", "mean", "normal"):
+        for method in options.method:
             recalls, medians = [], []
             for seed in range(1, options.seeds + 1):
                 words = hidden_words(tokenizer, known, options.words, seed)

@@ -14,6 +14,7 @@ from samples import cache_root
 SOURCES = {  # requirement, folders of C files, folders of headers
     "zopfli": ("zopfli==0.4.3", ["zopfli/src/zopfli"], ["zopfli/src/zopfli"]),
     "brotli": ("brotli==1.1.0", ["c/common", "c/dec", "c/enc"], ["c/include"]),
+    "pycryptodome": ("pycryptodome==3.21.0", ["src"], ["src", "src/libtom"]),  # many small functions
 }
 RUST = """
 use std::collections::HashMap;
@@ -94,12 +95,15 @@ def ir_of_c(name: str, level: str, bitcode: bool = False) -> list[Path]:
                     "-emit-llvm",
                     "-c",
                     "-w",
+                    *("-DHAVE_STDINT_H", "-DHAVE_POSIX_MEMALIGN"),  # what a build of pycryptodome finds out
                     "-o",
                     str(target),
                 ]
                 done = subprocess.run([*words, str(path)], env=environment, capture_output=True, text=True)
                 if done.returncode:
                     print(f"clang: {path.name} is left out: {done.stderr.splitlines()[:1]}", file=sys.stderr)
+            if not any(made.iterdir()):
+                raise SystemExit(f"clang compiles nothing of {requirement}")
             made.rename(output)
     return sorted(output.iterdir())
 

@@ -1,6 +1,11 @@
-"""Print the figures of docs/molecule.md: round trips of NCI molecules, and how ids of atoms depend on the conformer.
+"""Print the figures of docs/molecule.md.
 
-python scripts/repro_molecule.py [--molecules N] [--conformers N]
+How ids of atoms depend on the conformer, that motions change none, round trips of NCI molecules, and what random language
+models write under the grammars.
+
+python scripts/repro_molecule.py [--conformers 60] [--motions 5] [--molecules 4999] [--sequences 10000]
+
+0 leaves a part away. Ends with 1 where an id changes with a motion, or where a sequence is malformed.
 """
 
 import argparse
@@ -8,12 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import rdkit
+import torch
+from bench_e3fp import wheel_molecules
 from rdkit import Chem, RDLogger
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from hf_tokext.errors import TextError
 from hf_tokext.models.molecule.conformers import generate_conformer
 from hf_tokext.models.molecule.domain import MoleculeDomain
 from hf_tokext.models.molecule.e3fp import E3FP
+from hf_tokext.vocabulary.grammar_processor import GrammarLogitsProcessor
 
 DATA = Path(rdkit.__file__).parent / "Data/NCI/first_5K.smi"
 
@@ -61,16 +70,98 @@ def sensitivity(smiles: list[str]) -> None:
         print(name, *(f"{share:.1%}" for share in same / there), sep=" | ")
 
 
+def motions(count: int) -> bool:
+    """Turn, move and reorder the molecules of the rdkit wheel that have coordinates; prints how many ids change."""
+    random, changed, total, mirrored, alike = np.random.default_rng(0), 0, 0, 0, []
+    molecules = list(wheel_molecules())
+    for number, molecule in enumerate(molecules):
+        ids, places = E3FP().ids(molecule), molecule.GetConformer().GetPositions()
+        for _ in range(count):
+            order = random.permutation(len(ids)).tolist()
+            turn = np.linalg.qr(random.normal(size=(3, 3)))[0]
+            moved = Chem.Mol(molecule)
+            moved.GetConformer().SetPositions(places @ turn * np.linalg.det(turn) + random.normal(scale=10, size=3))
+            found = E3FP().ids(Chem.RenumberAtoms(moved, order))
+            changed, total = changed + (found != ids[order]).sum(), total + found.size
+        mirror = Chem.Mol(molecule)
+        mirror.GetConformer().SetPositions(places * [-1, 1, 1])
+        other = not np.array_equal(E3FP().ids(mirror), ids)
+        mirrored += other
+        if not other:
+            flatness = np.linalg.svd(places - places.mean(0), compute_uv=False)[2] / np.sqrt(len(places))
+            alike.append(f"{number} ({flatness:.2f} A)")
+    print(f"{len(molecules)} molecules, {count} motions and orders each: {changed} of {total} ids change")
+    print(f"mirror image: ids of {mirrored} change; those of the others, with their thickness: {', '.join(alike)}")
+    return not changed
+
+
+def random_texts(notation: str, count: int) -> bool:
+    """Let random language models write under a grammar: drawn, greedily, by beams; prints what is malformed."""
+    domain, longest, malformed, whole, checked = MoleculeDomain(notation), 40, 0, 0, 0
+    start = domain.grammar.advance(domain.grammar.start(), 0)
+    first = np.flatnonzero(domain.grammar.allowed(start))
+    kinds = {
+        "drawn": (60, {"do_sample": True}),
+        "greedy": (8, {}),
+        "beams": (8, {"num_beams": 4, "num_return_sequences": 4}),
+    }
+    counts = dict.fromkeys(kinds, 0)
+    for seed in range(-(-count // 100)):
+        torch.manual_seed(seed)
+        shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+        size, ids = len(domain.tokens) + 1, {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": len(domain.tokens)}
+        model = LlamaForCausalLM(LlamaConfig(vocab_size=size, initializer_range=0.5, **shape, **ids)).eval()
+        for kind, (rows, options) in kinds.items():
+            second = torch.from_numpy(np.random.default_rng(seed).choice(first, rows))
+            prompts = torch.stack([torch.zeros_like(second), second], 1)
+            grammar = GrammarLogitsProcessor([(domain, 0)], longest, domain.name, 1)
+            written = model.generate(
+                prompts,
+                attention_mask=torch.ones_like(prompts),
+                max_length=longest,
+                logits_processor=[grammar],
+                **options,
+            )
+            for row in written.tolist():
+                row = row[: row.index(1) + 1] if 1 in row else row
+                text = domain.write(row)
+                sound = domain.grammar.complete(domain.grammar.read(row)) and domain.write(domain.parse(text)) == text
+                read = Chem.MolFromSmiles(domain.to_smiles(text), sanitize=notation == "selfies")
+                if not sound or read is None or not read.GetNumAtoms():
+                    malformed += 1
+                    print(f"  malformed: {text}")
+                whole += domain.parse(text) == row
+                checked += notation == "smiles" and Chem.MolFromSmiles(text) is not None
+                counts[kind] += 1
+    print(
+        f"{notation}: {counts} sequences of random models, {malformed} malformed; {whole} written with nothing left out"
+    )
+    if notation == "smiles":
+        print(f"  of these RDKit sanitises {checked}: their form is promised, not their chemistry")
+    return not malformed
+
+
 def main() -> None:
     """Print everything."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--conformers", type=int, default=60)
+    parser.add_argument("--motions", type=int, default=5)
     parser.add_argument("--molecules", type=int, default=4999)
-    parser.add_argument("--conformers", type=int, default=100)
+    parser.add_argument("--sequences", type=int, default=10_000)
     chosen = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     smiles = [line.split()[0] for line in DATA.read_text().splitlines() if line.strip()]
-    sensitivity([each for each in smiles if Chem.MolFromSmiles(each) is not None][: chosen.conformers])
-    round_trips(smiles[: chosen.molecules])
+    sound = True
+    if chosen.conformers:
+        sensitivity([each for each in smiles if Chem.MolFromSmiles(each) is not None][: chosen.conformers])
+    if chosen.motions:
+        sound &= motions(chosen.motions)
+    if chosen.molecules:
+        round_trips(smiles[: chosen.molecules])
+    if chosen.sequences:
+        for notation in ("selfies", "smiles"):
+            sound &= random_texts(notation, chosen.sequences)
+    raise SystemExit(not sound)
 
 
 if __name__ == "__main__":

@@ -96,10 +96,11 @@ def moved(text: str, written: str, grid: int) -> float:
             stack.pop()
             continue
         matrix, step = stack[-1] if stack else (np.eye(2), 0.0)
-        if not stack or "viewBox" in event.attributes:
+        if not stack or "viewBox" in event.attributes or "objectBoundingBox" in content_units(event.attributes):
             matrix, step = np.eye(2), step_inside(event.attributes, step or None, grid)
         else:
-            matrix = matrix @ matrix_of(event.attributes.get("transform", ""))
+            own = event.attributes
+            matrix = matrix @ matrix_of(own.get("transform") or own.get("patternTransform", ""))
         stack.append((matrix, step))
         after = next(new)
         for key, value in event.attributes.items():
@@ -109,6 +110,11 @@ def moved(text: str, written: str, grid: int) -> float:
                 longest = np.abs(differences).max(initial=0) * np.linalg.norm(matrix, 2)
                 worst = max(worst, float(longest) / step)
     return worst
+
+
+def content_units(attributes: dict[str, str]) -> set[str]:
+    """What the content of a clip, mask or pattern is measured in."""
+    return {attributes.get(key, "") for key in ("clipPathUnits", "maskContentUnits", "patternContentUnits")}
 
 
 def picture(text: str) -> np.ndarray:
@@ -137,8 +143,9 @@ def measure(domain: SVGDomain, grid: int, name: str, paths: list[Path]) -> bool:
             continue
         try:
             before = picture(text)
-        except Exception:  # whatever a renderer raises
+        except Exception as error:  # whatever a renderer raises
             counts["not drawn by cairosvg"] += 1
+            troubles.append(f"{path.name}: cairosvg cannot draw it ({type(error).__name__})")
             continue
         after = picture(written)
         same_size = before.shape == after.shape

@@ -8,6 +8,7 @@ import pytest
 import hf_tokext
 
 NAMES = [
+    "AnchorTable",
     "ByteEnsembleConfig",
     "ByteEnsembleForCausalLM",
     "ByteLevelConfig",
@@ -40,6 +41,9 @@ NAMES = [
     "OutputExistsError",
     "Pushed",
     "QuantizedCheckpointError",
+    "Quantizer",
+    "QuantizerError",
+    "QuantizerOutput",
     "RegistrationError",
     "Report",
     "RepositoryClashError",
@@ -71,6 +75,7 @@ NAMES = [
     "keep_to_grammar",
     "keep_tokenizer",
     "make_domain",
+    "make_quantizer",
     "make_rows",
     "measure_ir",
     "name_classes",
@@ -84,6 +89,7 @@ NAMES = [
     "rewrite_digits",
     "score_bytes",
     "train_tokenizer",
+    "trainable_rows",
     "transplant_checkpoint",
     "transplant_tokenizer",
     "write_card",

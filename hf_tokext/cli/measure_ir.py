@@ -39,6 +39,8 @@ def ir(
                 "modules",
                 "functions",
                 "instructions",
+                "tokens",
+                "bytes",
                 "tokens/instruction",
                 "bytes/token",
                 "same modules",
@@ -50,7 +52,7 @@ def ir(
                 "?" if row[what] is None else f"{row[what]:.2f}"
                 for what in ("tokens_per_instruction", "bytes_per_token")
             )
-            counts = (f"{row[what]:,}" for what in ("modules", "functions", "instructions"))
+            counts = (f"{row[what]:,}" for what in ("modules", "functions", "instructions", "tokens", "bytes"))
             same = (f"{row[what]:,}" for what in ("duplicate_modules", "duplicate_functions"))
             table.append((row["language"], *counts, *ratios, *same))
         print(aligned(table))

@@ -3,7 +3,7 @@
 from hf_tokext.extend.domains import domain_names, domains_of, make_domain, register_domain
 from hf_tokext.extend.generation import keep_to_grammar
 from hf_tokext.extend.models import extend_checkpoint, extend_model
-from hf_tokext.extend.rows import InitializedRow, InitializedRows, init_rows
+from hf_tokext.extend.rows import InitializedRow, InitializedRows, init_rows, trainable_rows
 
 __all__ = [
     "InitializedRow",
@@ -16,4 +16,5 @@ __all__ = [
     "keep_to_grammar",
     "make_domain",
     "register_domain",
+    "trainable_rows",
 ]

@@ -20,6 +20,7 @@ from hf_tokext.transplant.vocabulary_twin import named_tensors
 from hf_tokext.transplant.word_vectors import word_vectors_for
 from hf_tokext.vocabulary.pieces import Vocabulary, read_vocabulary
 
+DESCRIPTION, PIECES, BOTH = "description", "pieces", "both"
 NEAREST = 5
 WordVectors = Callable[[Sequence[bytes]], Tensor]
 
@@ -51,23 +52,20 @@ class InitializedRows:
         method: how the rows were made.
         rows: one entry a token, in the order in which they were given.
         calibrated: whether the logits of the tokens were lowered.
+        trainable_token_indices: for PEFT, as `trainable_rows` gives them: `LoraConfig(trainable_token_indices=...)`.
     """
 
     method: str
     rows: tuple[InitializedRow, ...]
     calibrated: bool
-
-    @property
-    def trainable_token_indices(self) -> list[int]:
-        """Ids of the tokens, for PEFT: `LoraConfig(trainable_token_indices=...)` trains their rows alone."""
-        return [row.index for row in self.rows]
+    trainable_token_indices: list[int] | dict[str, list[int]]
 
 
 def init_rows(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     tokens: Sequence[str | int],
-    method: str = "description",
+    method: str = DESCRIPTION,
     *,
     descriptions: Mapping[str, str] | None = None,
     word_vectors: WordVectors | Any = None,
@@ -79,15 +77,15 @@ def init_rows(
     """Make the input and output rows of tokens from those of all other tokens.
 
     The tokens are in the tokenizer already, such as after `tokenizer.add_tokens`; the model is resized where it has fewer
-    rows than the tokenizer ids. Rows of other tokens stay as they are.
+    rows than the tokenizer ids. Rows of other tokens stay as they are; of those that had none, each gets the mean row.
 
     Args:
-        model: any model of transformers with a vocabulary, in memory; changed in place.
+        model: any model of transformers with a vocabulary, in memory; changed in place once everything is computed.
         tokenizer: its tokenizer.
         tokens: the tokens, by text or by id.
-        method: "description", the mean of the rows of a description of the token, its most frequent words left out;
-            "pieces", the mean of the rows of the
-            other tokens that spell its bytes; or a row method such as "mean", "normal" or "neighbours".
+        method: "description", from the rows of a description of the token, its most frequent words left out; "pieces", from
+            the rows of the other tokens that spell its bytes; "both", half of each; these three by the row method `centred`.
+            Or a row method by its name, such as "mean", "normal" or "neighbours".
         descriptions: what a token means in plain words, by its text; the text itself where it has none.
         word_vectors: for "neighbours": gensim's KeyedVectors, or a function from N byte strings to vectors [N, W]; None
             learns them from `texts`.
@@ -106,26 +104,30 @@ def init_rows(
     """
     vocabulary = read_vocabulary(tokenizer)
     ids = _ids(tokenizer, vocabulary, tokens)
-    chosen = "compose" if method in ("description", "pieces") else row_method(method).name
+    parts = (DESCRIPTION, PIECES) if method == BOTH else (method,)
+    chosen = "centred" if set(parts) <= {DESCRIPTION, PIECES} else row_method(method).name
     if word_vectors is None:
         word_vectors = word_vectors_for(chosen, tokenizer, texts, seed)
     elif hasattr(word_vectors, "key_to_index"):
         word_vectors = _of_words(word_vectors)
-    embedding: Any = model.get_input_embeddings()
-    if len(vocabulary) > len(embedding.weight):
-        model.resize_token_embeddings(len(vocabulary), mean_resizing=False)
     found = vocabulary_tensors_of_model(model)
     wanted = set(ids)
-    others = [index for index in vocabulary.ids if index not in wanted]
+    others = [index for index in vocabulary.ids if index not in wanted and index < found.rows]
     if not others:
         raise VocabularyError("all tokens are to be made anew; some must be left to make them of")
-    spellings = spelled_without(tokenizer, vocabulary, ids, method, descriptions or {})
-    direction = head_direction(model, tokenizer, texts) if calibrate and found.has_head and not found.biases else None
+    late = [index for index in vocabulary.ids if index not in wanted and index >= found.rows]
+    spelled = [spelled_without(tokenizer, vocabulary, ids, part, descriptions or {}, late) for part in parts]
+
+    def old(text: str) -> dict[str, list[int]]:  # what is in the texts that calibrate, but for tokens without a row
+        encoded = tokenizer(text)["input_ids"]
+        return {"input_ids": [index for index in encoded if index not in wanted and index < found.rows]}
+
+    direction = head_direction(model, old, texts) if calibrate and found.has_head and not found.biases else None
     tables = model_tables(model, found)
     place = {index: row for row, index in enumerate(others)}
     ordinary = [index for index in others if index not in vocabulary.special]
 
-    def made(table: Tensor, side: str) -> Tensor:
+    def made_of(spellings: Sequence[tuple[int, ...]], table: Tensor, side: str) -> Tensor:
         problem = RowProblem(
             base=table.float()[others],
             wanted=torch.tensor(ids),
@@ -137,23 +139,50 @@ def init_rows(
             word_vectors=word_vectors,
             seed=seed,
         )
-        rows = make_rows(chosen, problem, **options).values
+        return make_rows(chosen, problem, **options).values
+
+    def made(table: Tensor, side: str) -> Tensor:
+        rows = _middle(table.float()[others].mean(0), [made_of(spellings, table, side) for spellings in spelled])
         return rows + MADE_SHIFT * direction if direction is not None and side != "input" else rows
 
     single = tables.output is None and tables.has_head
     rows = dict.fromkeys(found.input, made(tables.input, "tied" if single else "input"))
     if tables.output is not None:
         rows |= dict.fromkeys(found.output, made(tables.output, "output"))
+    # nothing above changed the model, and nothing below can fail
+    if len(vocabulary) > found.rows:
+        model.resize_token_embeddings(len(vocabulary), mean_resizing=False)
     with torch.no_grad():
         tensors = named_tensors(model)
         for name, value in rows.items():
             tensors[name][ids] = value.to(tensors[name])
+            usual = tables.input if name in found.input or tables.output is None else tables.output
+            tensors[name][late] = usual.float()[others].mean(0).to(tensors[name])
         for name, bias in tables.biases.items():
             mean = bias.float()[..., others].mean(-1, keepdim=True)
-            tensors[name][..., ids] = (mean + (MADE_SHIFT if calibrate else 0)).to(tensors[name])
+            tensors[name][..., [*ids, *late]] = (mean + (MADE_SHIFT if calibrate else 0)).to(tensors[name])
     calibrated = direction is not None or (calibrate and bool(tables.biases))
     names = list(tokenizer.convert_ids_to_tokens(list(range(len(vocabulary)))))
-    return InitializedRows(method, tuple(_rows(tensors[found.input[0]], names, ids, others, spellings)), calibrated)
+    spellings = [tuple(dict.fromkeys(sum(each, ()))) for each in zip(*spelled, strict=True)]
+    told = tuple(_rows(tensors[found.input[0]], names, ids, others, spellings))
+    return InitializedRows(method, told, calibrated, trainable_rows(model, ids))
+
+
+def trainable_rows(model: PreTrainedModel, ids: Sequence[int]) -> list[int] | dict[str, list[int]]:
+    """Say which rows PEFT shall train: `LoraConfig(trainable_token_indices=trainable_rows(model, ids))`.
+
+    Args:
+        model: the model.
+        ids: the tokens, such as those of a space.
+
+    Returns:
+        The ids; where the head has a matrix of its own the ids for both matrices, by the names of their modules, since
+        PEFT would train the input rows only.
+    """
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if head is None or getattr(head, "weight", None) is getattr(embedding, "weight", None):
+        return list(ids)
+    return {name: list(ids) for name, module in model.named_modules() if module in (embedding, head)}
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary, tokens: Sequence[str | int]) -> list[int]:
@@ -166,6 +195,15 @@ def _ids(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary, tokens: Seq
     if not found or len(set(found)) < len(found):
         raise VocabularyError("name the tokens whose rows are to be made, each once")
     return found
+
+
+def _middle(mean: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    """Rows between those of several ways to make them, as long as these are on average; lengths count from the mean row."""
+    if len(parts) == 1:
+        return parts[0]
+    apart = torch.stack([part - mean for part in parts])
+    lengths = apart.norm(dim=2, keepdim=True)
+    return mean + normalize(apart, dim=2).mean(0) * lengths.mean(0)
 
 
 def _of_words(vectors: Any) -> WordVectors:

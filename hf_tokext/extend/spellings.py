@@ -35,6 +35,7 @@ def spelled_without(
     ids: Sequence[int],
     method: str,
     descriptions: Mapping[str, str],
+    without: Collection[int] = (),
 ) -> list[tuple[int, ...]]:
     """Find the other tokens that spell tokens, or what describes them.
 
@@ -44,11 +45,12 @@ def spelled_without(
         ids: N tokens.
         method: "description" spells what describes a token; any other its own bytes.
         descriptions: by the text of a token; its own bytes are spelt where it has none.
+        without: other tokens that must not be used.
 
     Returns:
-        For each token the ids, none of `ids` among them.
+        For each token the ids, none of `ids` and `without` among them.
     """
-    wanted = set(ids)
+    wanted = {*ids, *without}
     # by the longest matches of what is left, as the tokenizer itself would give the token back
     kept = tuple(None if index in wanted else piece for index, piece in enumerate(vocabulary.pieces))
     speller = Speller(replace(vocabulary, pieces=kept))

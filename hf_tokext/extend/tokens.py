@@ -32,12 +32,18 @@ def extended_tokenizer(tokenizer: PreTrainedTokenizerBase, domains: Sequence[Dom
     spaces = list(Spaces.read(tokenizer).values())
     for domain in domains:
         texts = [domain.text_of(index) for index in range(len(domain.tokens))]
-        known = sorted(set(texts) & found.get_vocab().keys())
+        taken = found.get_vocab()
+        known = sorted(set(texts) & taken.keys())
         if known:
             raise VocabularyError(f"the tokenizer has {known[0]!r} already: it was extended by {domain.name!r} before")
         found.add_tokens([AddedToken(text, normalized=False, special=False) for text in texts])
         ids = found.convert_tokens_to_ids(texts)
         assert isinstance(ids, list)
+        if set(ids) & set(taken.values()):  # tokenizers counts on from the number of tokens, not from the last id
+            raise VocabularyError(
+                f"the tokenizer's ids have gaps (it has {len(taken)} tokens, and ids up to {max(taken.values())}), so that "
+                "new tokens would get ids that others have; give it tokens for the ids that are missing"
+            )
         if ids != list(range(ids[0], ids[0] + len(texts))):
             raise VocabularyError(f"the tokenizer gives the tokens of {domain.name!r} no ids that follow one another")
         encoded = found("".join(texts), add_special_tokens=False)["input_ids"]

@@ -1,7 +1,7 @@
 """What LLVM modules consist of, by language and function, as ComPile reports it; and which functions are duplicates.
 
-Source: ComPile (Grossman et al., arXiv 2309.15432), which removes duplicates by LLVM's structural hash; here it is one of
-the normal form of a function, so that text alone suffices.
+Source: ComPile (Grossman et al., arXiv 2309.15432), which strips debug information before it counts, and removes duplicates by
+LLVM's structural hash; here the hash is one of the normal form of a function, so that text alone suffices.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Any
 
 from hf_tokext.errors import MissingExtraError, TextError
 from hf_tokext.vocabulary.ir_lexer import LexemeError, lexemes
-from hf_tokext.vocabulary.ir_normal import structural_hash, type_names
+from hf_tokext.vocabulary.ir_normal import structural_hash, type_names, without_metadata
 from hf_tokext.vocabulary.ir_parts import MODULE, Function, parts
 
 _LANGUAGES = (  # by what the module says of itself
@@ -35,8 +35,8 @@ class IRFunction:
         language: what it was written in, "?" where the module does not say.
         name: its name.
         instructions: how many it has.
-        tokens: its lexemes.
-        bytes: of its text: lexemes and one blank behind each.
+        tokens: its lexemes, metadata and debug information left out.
+        bytes: of these lexemes, and of one blank behind each.
         hash: equal for functions that differ in names, metadata and attribute groups alone.
         duplicate: whether one before it has the same hash.
     """
@@ -60,8 +60,8 @@ class IRModule:
         language: what it was written in.
         functions: how many it defines.
         instructions: of them.
-        tokens: all its lexemes.
-        bytes: of its text.
+        tokens: its lexemes, metadata and debug information left out.
+        bytes: of these lexemes, and of one blank behind each.
         duplicate: whether one before it has the same functions in the same order, and there are any.
     """
 
@@ -264,16 +264,20 @@ def _measure_file(path: Path) -> tuple[IRModule, list[IRFunction]] | str:
             raise error.at_line(text) from None
         types, language = type_names(cut), language_of(text)
         make = partial(IRFunction, str(path), language)
-        functions = []
+        functions, tokens, size = [], 0, 0
         for part in cut:
-            if part[0] == "define":
-                function = Function.of(part)
-                size = sum(len(lexeme.encode()) + 1 for lexeme in part)
-                digest = structural_hash(part, types)
-                functions.append(make(part[function.name], function.instructions(), len(part), size, digest))
+            if part[0][0] == "!" and part[1:2] == ["="]:
+                continue
+            kept = without_metadata(part)
+            length = sum(len(lexeme.encode()) + 1 for lexeme in kept)
+            tokens, size = tokens + len(kept), size + length
+            if kept[:1] == ["define"]:
+                function = Function.of(kept)
+                digest = structural_hash(kept, types)
+                functions.append(make(kept[function.name], function.instructions(), len(kept), length, digest))
         if not any(part[0] in MODULE or part[1:2] == ["="] for part in cut):
             raise TextError("there is nothing of a module in it")
         total = sum(function.instructions for function in functions)
-        return IRModule(str(path), language, len(functions), total, len(found), len(text.encode())), functions
+        return IRModule(str(path), language, len(functions), total, tokens, size), functions
     except (TextError, MissingExtraError) as error:
         return str(error)

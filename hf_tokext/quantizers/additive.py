@@ -1,10 +1,10 @@
 """Vector quantization by a sum of vectors that are chosen together."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hf_tokext.quantizers.base import Parts, Quantizer, mean_square, through
-from hf_tokext.quantizers.codebook import Codebook
+from hf_tokext.quantizers.codebook import Codebooks
 from hf_tokext.quantizers.search import nearest
 
 AT_ONCE = 1 << 22  # scores that are held at a time
@@ -37,16 +37,12 @@ class AdditiveQuantizer(Quantizer):
     ) -> None:  # fmt: skip
         super().__init__(dim, (size,) * codebooks, inner or dim)
         self.beams, self.rounds, self.commitment = beams, rounds, commitment
-        self.terms = nn.ModuleList(
-            Codebook(size, self.inner, decay, False, dead_below, seed * codebooks + number)
-            for number in range(codebooks)
-        )
+        self.terms = Codebooks(codebooks, size, self.inner, seed, decay=decay, dead_below=dead_below)
 
     def reset_parameters(self) -> None:
         """As for every quantizer."""
         super().reset_parameters()
-        for term in self.terms:
-            term.reset_parameters()
+        self.terms.reset_parameters()
 
     def _quantize(self, values: Tensor) -> Parts:
         left = values.detach()

@@ -107,7 +107,7 @@ class Quantizer(nn.Module, ABC):
             QuantizerError: shapes do not fit, a value is no finite number, or there are no codes.
         """
         if not self.sizes:
-            raise QuantizerError(f"{type(self).__name__} is continuous: it has no codes")
+            raise self._continuous()
         flat, place = self._flat(values, mask)
         with torch.autocast(values.device.type, enabled=False):
             return place(self._codes(self.project_in(flat))).transpose(1, 2)
@@ -125,12 +125,10 @@ class Quantizer(nn.Module, ABC):
             QuantizerError: the shape does not fit, or a code is past its codebook.
         """
         given = codes.shape[1] if codes.dim() == 3 else 0
-        if not self.sizes or not (0 < given <= self.codebooks) or (given < self.codebooks and not self.nested):
-            raise QuantizerError(
-                f"codes must have the shape [batch, {self.codebooks}, time], not {list(codes.shape)}"
-                if self.sizes
-                else f"{type(self).__name__} is continuous: it has no codes"
-            )
+        if not self.sizes:
+            raise self._continuous()
+        if not 0 < given <= self.codebooks or (given < self.codebooks and not self.nested):
+            raise QuantizerError(f"codes must have the shape [batch, {self.codebooks}, time], not {list(codes.shape)}")
         for number, size in enumerate(self.sizes[:given]):
             part = codes[:, number]
             if part.numel() and (int(part.min()) < 0 or int(part.max()) >= size):
@@ -169,11 +167,14 @@ class Quantizer(nn.Module, ABC):
 
     def _codes(self, values: Tensor) -> Tensor:
         """Codes of [N, inner], [N, codebooks]."""
-        raise NotImplementedError
+        raise self._continuous()
 
     def _vectors(self, codes: Tensor) -> Tensor:
         """Vectors of codes [N, codebooks], [N, inner]."""
-        raise NotImplementedError
+        raise self._continuous()
+
+    def _continuous(self) -> QuantizerError:
+        return QuantizerError(f"{type(self).__name__} is continuous: it has no codes")
 
     def _flat(self, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """The vectors to be quantized, [N, d] float32, and a function that puts what belongs to them into [B, T, ...]."""

@@ -1,5 +1,7 @@
 """Quantization by signs: the code is a binary number, and there is no table at any size."""
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, logsigmoid, normalize
@@ -21,13 +23,13 @@ class _Signs(Quantizer):
         super().__init__(dim, (2**bits,), bits)
         self.commitment, self.entropy, self.diversity, self.temperature = commitment, entropy, diversity, temperature
 
+    @abstractmethod
     def _shaped(self, values: Tensor) -> Tensor:
         """What signs are taken of, [N, bits]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _length(self) -> float:
         """What a sign counts."""
-        raise NotImplementedError
 
     def _quantize(self, values: Tensor) -> Parts:
         values = self._shaped(values)

@@ -1,5 +1,8 @@
 """A table of code vectors that follows the vectors it stands for."""
 
+from collections.abc import Iterator
+from typing import Any, cast
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -162,6 +165,34 @@ class Codebook(nn.Module):
 
     def _generator(self, number: int) -> torch.Generator:
         return torch.Generator().manual_seed((self.seed + 1) * 1_000_003 + number)
+
+
+class Codebooks(nn.ModuleList):
+    """Several of one kind, each with a seed of its own.
+
+    Args:
+        count: how many.
+        size: as for `Codebook`.
+        dim: as for `Codebook`.
+        seed: of the first; others count on.
+        **options: as for `Codebook`.
+    """
+
+    def __init__(self, count: int, size: int, dim: int, seed: int = 0, **options: Any) -> None:
+        super().__init__(Codebook(size, dim, seed=seed * count + number, **options) for number in range(count))
+
+    def __iter__(self) -> Iterator[Codebook]:
+        return iter(cast("list[Codebook]", list(self._modules.values())))
+
+    def reset_parameters(self) -> None:
+        """Begin as new codebooks."""
+        for book in self:
+            book.reset_parameters()
+
+    @property
+    def first(self) -> Codebook:
+        """The first one."""
+        return next(iter(self))
 
 
 def _processes() -> int:

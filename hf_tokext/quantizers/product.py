@@ -1,11 +1,11 @@
 """Vector quantization of the parts of a vector, each by itself."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hf_tokext.errors import QuantizerError
 from hf_tokext.quantizers.base import Parts, Quantizer, mean_square, through
-from hf_tokext.quantizers.codebook import Codebook
+from hf_tokext.quantizers.codebook import Codebooks
 
 
 class ProductQuantizer(Quantizer):
@@ -39,16 +39,14 @@ class ProductQuantizer(Quantizer):
                 f"{self.inner} numbers do not divide into {codebooks} equal parts; set inner= to a multiple"
             )
         self.commitment = commitment
-        width = self.inner // codebooks
-        self.parts = nn.ModuleList(
-            Codebook(size, width, decay, cosine, dead_below, seed * codebooks + number) for number in range(codebooks)
+        self.parts = Codebooks(
+            codebooks, size, self.inner // codebooks, seed, decay=decay, cosine=cosine, dead_below=dead_below
         )
 
     def reset_parameters(self) -> None:
         """As for every quantizer."""
         super().reset_parameters()
-        for part in self.parts:
-            part.reset_parameters()
+        self.parts.reset_parameters()
 
     def _quantize(self, values: Tensor) -> Parts:
         found, codes, shapes = [], [], []
@@ -62,7 +60,7 @@ class ProductQuantizer(Quantizer):
             part.learn(shaped, index)
         shaped, code = torch.cat(shapes, 1), torch.cat(codes, 1)
         losses = {"commitment": self.commitment * mean_square(shaped, code.detach())}
-        if self.parts[0].decay is None:
+        if self.parts.first.decay is None:
             losses["codebook"] = mean_square(code, shaped.detach())
         return through(shaped, code), torch.stack(found, 1), losses
 

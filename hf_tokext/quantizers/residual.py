@@ -1,10 +1,10 @@
 """Vector quantization in several steps, each of what the one before has left over."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hf_tokext.quantizers.base import Parts, Quantizer, mean_square, through
-from hf_tokext.quantizers.codebook import Codebook
+from hf_tokext.quantizers.codebook import Codebooks
 
 
 class ResidualQuantizer(Quantizer):
@@ -33,16 +33,12 @@ class ResidualQuantizer(Quantizer):
     ) -> None:  # fmt: skip
         super().__init__(dim, (size,) * codebooks, inner or dim)
         self.commitment, self.dropout, self.seed = commitment, dropout, seed
-        self.steps = nn.ModuleList(
-            Codebook(size, self.inner, decay, cosine, dead_below, seed * codebooks + number)
-            for number in range(codebooks)
-        )
+        self.steps = Codebooks(codebooks, size, self.inner, seed, decay=decay, cosine=cosine, dead_below=dead_below)
 
     def reset_parameters(self) -> None:
         """As for every quantizer."""
         super().reset_parameters()
-        for step in self.steps:
-            step.reset_parameters()
+        self.steps.reset_parameters()
 
     def _quantize(self, values: Tensor) -> Parts:
         left, sums, found = values, torch.zeros_like(values), list[Tensor]()
@@ -63,7 +59,7 @@ class ResidualQuantizer(Quantizer):
             sums = sums + code
             left = left - code.detach()
         losses = {"commitment": self.commitment * loss}
-        if self.steps[0].decay is None:
+        if self.steps.first.decay is None:
             losses["codebook"] = codebook
         return through(values, sums), torch.stack(found, 1), losses
 
@@ -71,7 +67,7 @@ class ResidualQuantizer(Quantizer):
         """How many codebooks this batch uses."""
         if not self.training or not self.dropout:
             return len(self.steps)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + int(self.steps[0].batches))
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + int(self.steps.first.batches))
         chance, number = torch.rand(2, generator=generator).tolist()
         return 1 + int(number * len(self.steps)) if chance < self.dropout else len(self.steps)
 

@@ -9,7 +9,7 @@ from typing import Any
 from hf_tokext.errors import RowMethodError
 from hf_tokext.rows.problem import RowProblem, Rows
 
-BUILT_IN = ("compose", "mean", "neighbours", "normal", "omp", "ridge", "zero")
+BUILT_IN = ("centred", "compose", "mean", "neighbours", "normal", "omp", "ridge", "zero")
 NEEDS = ("donor", "word_vectors")
 
 

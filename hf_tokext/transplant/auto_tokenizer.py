@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBas
 
 from hf_tokext.registry import CODE_FILE, name_tokenizer
 from hf_tokext.transplant.direction import DEFAULT_TEXTS
+from hf_tokext.vocabulary.pieces import TOKENIZER_FILE
 from hf_tokext.vocabulary.settings import settings
 
 CODE = '''from transformers import TokenizersBackend
@@ -70,15 +71,19 @@ def first_difference(
     return None
 
 
-def keep_ids_in_folder(folder: Path) -> None:
+def keep_ids_in_folder(folder: Path, usual: type | None = None) -> None:
     """See to it that AutoTokenizer reads a finished folder's tokenizer.json as it stands.
 
     Args:
         folder: with config.json, tokenizer.json and a tokenizer_config.json that declares `TokenizersBackend`; the last
             gets an `auto_map` and code is written beside it, where without them transformers would rebuild the tokenizer
             by the rules of the model's type.
+        usual: the class that the tokenizer has with its own model, which may rebuild it if it gives the same ids.
     """
-    if type(AutoTokenizer.from_pretrained(folder, trust_remote_code=False)) is not TokenizersBackend:
+    loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    own = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+    kept = type(loaded) is usual and first_difference(loaded, own) is None
+    if not kept and type(loaded) is not TokenizersBackend:
         name_tokenizer(folder, "TransplantedTokenizer", CODE)
 
 

@@ -1,11 +1,11 @@
 """The direction in which every hidden state before the head agrees; adding it to a row shifts its logit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from hf_tokext.transplant.positions import position_tables
 
@@ -35,7 +35,7 @@ DEFAULT_TEXTS = (
 
 @torch.no_grad()
 def head_direction(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str] | None = None
+    model: PreTrainedModel, tokenizer: Callable[[str], Any], texts: Sequence[str] | None = None
 ) -> Tensor | None:
     """Find the vector u that, added to a row of the head, raises the logit that the model returns by about 1.
 
@@ -45,7 +45,7 @@ def head_direction(
 
     Args:
         model: the base, with the vocabulary it was trained with.
-        tokenizer: the base's tokenizer.
+        tokenizer: the base's tokenizer, or a function that gives the `input_ids` of a text.
         texts: text like that which the model will see; a few thousand tokens are used. None for a built-in sample.
 
     Returns:

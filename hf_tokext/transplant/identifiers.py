@@ -31,6 +31,8 @@ def update_config(config: PreTrainedConfig, plan: Plan, generation: GenerationCo
         UnsupportedModelError: the id that decoding starts with has no partner.
     """
     set_vocabulary_size(config, plan.rows)
+    if plan.keeps_ids:
+        return
     ends = _ends(plan, config, generation)
     for part in {id(part): part for part in (config, config.get_text_config())}.values():
         for name in [name for name in vars(part) if name.endswith(SUFFIXES)]:
@@ -89,6 +91,9 @@ def new_generation_config(
         A copy of the base's with translated ids, and quiet ids suppressed.
     """
     new = GenerationConfig.from_dict(generation.to_dict()) if generation else GenerationConfig.from_model_config(config)
+    if plan.keeps_ids:
+        new.suppress_tokens = sorted({*(new.suppress_tokens or ()), *plan.quiet}) or None
+        return _as_loaded(new)
     ends = _ends(plan, config, generation)
     for name in [name for name in vars(new) if name.endswith("_token_id")]:
         setattr(new, name, _translated(plan, name, getattr(new, name), ends))
@@ -120,6 +125,8 @@ def lost_ids(
         Warnings: ends of sequence without a partner, a text no longer opened as the model was trained, images or audio
         that cannot be marked any more, and lists of ids that were dropped.
     """
+    if plan.keeps_ids:
+        return []
     found = []
     partners = set(plan.copied.values())
     gone = [_text(plan, index) for index in sorted(_old_ends(config, generation)) if index not in partners]

@@ -29,6 +29,7 @@ class Plan:
         copied: new id to base id, for the rows that are copied.
         spelled: new id to base ids of the same bytes, for the rows that are made.
         warnings: what a user should know.
+        keeps_ids: whether all ids of the base mean what they meant, as where the base's vocabulary was only extended.
     """
 
     base: Vocabulary
@@ -39,6 +40,7 @@ class Plan:
     copied: dict[int, int] = field(repr=False)
     spelled: dict[int, tuple[int, ...]] = field(repr=False)
     warnings: tuple[str, ...] = ()
+    keeps_ids: bool = False
 
     @property
     def made(self) -> list[int]:
@@ -72,7 +74,8 @@ def make_plan(
     Args:
         base: the model's own vocabulary.
         target: the vocabulary to be put on.
-        base_rows: rows of the model's tables; ids past them have none.
+        base_rows: rows of the model's tables; added tokens past them have none, such as Gemma 3's marker of images in its
+            models of text, and are made like new ones.
         method: name of a registered row method.
         overrides: text of a new token to the base token or text whose rows it shall have, or to base ids, of whose rows
             it shall have the mean.
@@ -83,15 +86,18 @@ def make_plan(
         The plan.
 
     Raises:
-        VocabularyError: ids lie past the table, an override names an unknown token, or `rows` is too small.
+        VocabularyError: ids other than those of added tokens lie past the table, an override names an unknown token, or
+            `rows` is too small.
     """
-    if len(base) > base_rows:
+    same_names = base.named == target.named
+    if not base.added.issuperset(index for index in base.ids if index >= base_rows):
         raise VocabularyError(
             f"the base's tokenizer has ids up to {len(base) - 1} but its embedding only {base_rows} rows; "
             "the tokenizer does not belong to this model"
         )
+    base = base.first(base_rows)
     aligned = align(target, base)
-    rows = _row_count(len(target), base_rows if aligned.identical else None, rows, multiple)
+    rows = _row_count(max(len(target), base_rows) if aligned.extends else len(target), len(target), rows, multiple)
     source = ["quiet"] * rows
     copied: dict[int, int] = {}
     spelled: dict[int, tuple[int, ...]] = {}
@@ -115,17 +121,18 @@ def make_plan(
             source[index], spelled[index] = "fallback", ()
         else:
             source[index], spelled[index] = made_as, spelling[index]
-    if aligned.identical:  # the padding rows of the base stay what they are
+    if aligned.extends:  # the padding rows of the base stay what they are
         for index in range(min(rows, base_rows)):
             if source[index] == "quiet":
                 source[index], copied[index] = "anchor", index
-    return Plan(base, target, rows, method, tuple(source), copied, spelled, aligned.warnings)
+    kept = aligned.extends and same_names
+    return Plan(base, target, rows, method, tuple(source), copied, spelled, aligned.warnings, kept)
 
 
-def _row_count(ids: int, identical: int | None, rows: int | None, multiple: int | None) -> int:
+def _row_count(usual: int, ids: int, rows: int | None, multiple: int | None) -> int:
     if rows is not None and rows < ids:
         raise VocabularyError(f"{rows} rows are too few for a tokenizer whose ids end at {ids - 1}")
-    count = rows or identical or ids
+    count = rows or usual
     if multiple is not None and multiple < 1:
         raise VocabularyError(f"the padding multiple must be at least 1, not {multiple}")
     return -(-count // multiple) * multiple if multiple else count

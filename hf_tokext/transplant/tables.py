@@ -158,7 +158,7 @@ def _new_matrix(
     for method, wanted in ((plan.method, by_method), ("compose", by_pieces)):
         if not wanted:
             continue
-        anchors = [pair for pair in sorted(plan.copied.items()) if plan.source[pair[0]] == "anchor"]
+        anchors = [(i, plan.copied[i]) for i in plan.target.ids if plan.source[i] == "anchor"]  # padding is none
         problem = RowProblem(
             base=floats[: len(plan.base)],  # padding says nothing of what a row is like
             wanted=torch.tensor(wanted),

@@ -195,7 +195,8 @@ def write_tokenizer(
     """
     shutil.copyfile(donor / TOKENIZER_FILE, folder / TOKENIZER_FILE)
     config = _json(donor / CONFIG_FILE)
-    own = _registered_class(config.get("tokenizer_class"))
+    declared = _class_named(config.get("tokenizer_class"))
+    own = declared if declared and not declared.__module__.startswith("transformers.") else None
     # of transformers' classes this one alone takes tokenizer.json as it is; the others rebuild it by their own rules
     config["tokenizer_class"] = own.__name__ if own else "TokenizersBackend"
     config["model_input_names"] = base_tokenizer.model_input_names
@@ -227,14 +228,13 @@ def write_tokenizer(
             (folder / CODE_FILE).unlink(missing_ok=True)
             (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
     if not own:
-        keep_ids_in_folder(folder)
+        keep_ids_in_folder(folder, declared)
     return warnings
 
 
-def _registered_class(name: object) -> type | None:
-    """The tokenizer class of a package that registered it with AutoTokenizer; None where it is transformers' own."""
-    found = tokenizer_class_from_name(name) if isinstance(name, str) else None
-    return found if found and not found.__module__.startswith("transformers.") else None
+def _class_named(name: object) -> type | None:
+    """A tokenizer class of transformers, or one of a package that registered it with AutoTokenizer."""
+    return tokenizer_class_from_name(name) if isinstance(name, str) else None
 
 
 def _keep_base_template(base: Path, old: Vocabulary, new: Vocabulary, folder: Path) -> list[str]:

@@ -29,6 +29,7 @@ class Alignment:
         roles: target id to base id of equal text or role, special tokens.
         unreachable: ordinary target ids that no text is encoded to, and whose base partner does occur.
         collisions: groups of target ids that share their bytes; the first is the one that text is encoded to.
+        extends: whether the target has every id of the base as the base has it, and perhaps further ones.
         identical: whether both vocabularies are the same, id for id.
         warnings: differences that a user should know of, in plain words.
     """
@@ -37,6 +38,7 @@ class Alignment:
     roles: dict[int, int]
     unreachable: frozenset[int]
     collisions: tuple[tuple[int, ...], ...]
+    extends: bool
     identical: bool
     warnings: tuple[str, ...]
 
@@ -51,38 +53,56 @@ def align(target: Vocabulary, base: Vocabulary) -> Alignment:
     Returns:
         Anchors, roles, unreachable ids, collisions and warnings.
     """
-    identical = target.pieces == base.pieces and target.special == base.special
+    known = {index: text for index, text in target.special.items() if index < len(base)}
+    extends = target.pieces[: len(base)] == base.pieces and known == base.special
+    identical = extends and len(target) == len(base)
     anchors = {}
     for index in target.ids:
         if index not in target.special:
             partners = base.ids_of_piece.get(target.piece(index), ())
             same_kind = [partner for partner in partners if (partner in base.fallback) == (index in target.fallback)]
             if partners:
-                anchors[index] = index if identical else (same_kind or partners)[0]
-    quiet_in_base = Speller(base).unreachable()
-    unreachable = frozenset(i for i in Speller(target).unreachable() if anchors.get(i) not in quiet_in_base)
+                anchors[index] = index if extends and index < len(base) else (same_kind or partners)[0]
+    kept = len(base) if extends else 0
     collisions = tuple(ids for ids in target.ids_of_piece.values() if len(ids) > 1)
+    met = tuple(ids for ids in collisions if max(ids) >= kept)
     return Alignment(
         anchors=anchors,
-        roles={i: i for i in target.special} if identical else map_roles(target, base),
-        unreachable=frozenset() if identical else unreachable,
+        roles={i: i for i in base.special} if extends else map_roles(target, base),
+        unreachable=_unreachable(target, base, anchors, kept),
         collisions=collisions,
+        extends=extends,
         identical=identical,
         # the same ids may still be reached by other rules: lower-casing, digits in threes
-        warnings=() if target.spec == base.spec else tuple(_differences(target, base, () if identical else collisions)),
+        warnings=() if target.spec == base.spec else tuple(_differences(target, base, met)),
     )
+
+
+def _unreachable(target: Vocabulary, base: Vocabulary, anchors: dict[int, int], kept: int) -> frozenset[int]:
+    """Unreachable ids of the target but for the first ones, which are the base's own."""
+    if target.added.issuperset(range(kept, len(target))):  # an added token is found wherever its text stands
+        return frozenset()
+    quiet_in_base = Speller(base).unreachable()
+    found = (index for index in Speller(target).unreachable() if index >= kept)
+    return frozenset(index for index in found if anchors.get(index) not in quiet_in_base)
 
 
 def digit_scheme(vocabulary: Vocabulary) -> str:
     """Say how a tokenizer cuts the number 1234567: for example "1+1+1+1+1+1+1" or "3+3+1"."""
-    backend = Tokenizer.from_str(json.dumps(vocabulary.spec))
-    tokens = backend.encode(DIGIT_PROBE, add_special_tokens=False).ids
+    tokens = _backend(vocabulary).encode(DIGIT_PROBE, add_special_tokens=False).ids
     lengths = [len(vocabulary.piece(index).strip()) for index in tokens]
     return "+".join(str(length) for length in lengths if length)
 
 
-def _changes(vocabulary: Vocabulary) -> set[str]:
+def _backend(vocabulary: Vocabulary) -> Tokenizer:
     backend = Tokenizer.from_str(json.dumps(vocabulary.spec))
+    backend.no_padding()
+    backend.no_truncation()
+    return backend
+
+
+def _changes(vocabulary: Vocabulary) -> set[str]:
+    backend = _backend(vocabulary)
     changed = set()
     for name, text in PROBES.items():
         ids = backend.encode(text, add_special_tokens=False).ids

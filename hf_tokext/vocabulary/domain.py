@@ -2,7 +2,8 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from hf_tokext.errors import VocabularyError
@@ -38,6 +39,9 @@ class Domain(ABC):
         self._index = {token: index for index, token in enumerate(self.tokens)}
         if len(self._index) < len(self.tokens) or any(set(token) & set("|<> \t\n") for token in self.tokens):
             raise VocabularyError(f"the tokens of domain {self.name!r} must be distinct, without blanks, | and < >")
+
+    def __reduce__(self) -> tuple[Callable[[], "Domain"], tuple[()]]:
+        return partial(type(self), **self.settings), ()  # pickled by what makes it again
 
     @property
     @abstractmethod

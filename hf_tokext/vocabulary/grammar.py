@@ -1,10 +1,13 @@
 """Which sequences of a domain's tokens are well-formed documents."""
 
 from abc import abstractmethod
+from functools import lru_cache
 
 import numpy as np
 
 from hf_tokext.vocabulary.automaton import Automaton, State
+
+NEEDS = 256  # states of which it is kept what each token needs after them
 
 
 class Grammar(Automaton[State]):
@@ -26,6 +29,7 @@ class Grammar(Automaton[State]):
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self._needs_after = lru_cache(NEEDS)(self._count_needs)
 
     @abstractmethod
     def allowed(self, state: State) -> np.ndarray:
@@ -60,10 +64,17 @@ class Grammar(Automaton[State]):
             [size] bool; where the room is too small, those that need the least of it.
         """
         allowed = self.allowed(state)
-        if room > self.distance(state) + self.longest_step:
+        if room > self.distance(state) + self.longest_step or not allowed.any():
             return allowed
-        found = np.flatnonzero(allowed)
-        needs = np.array([1 + self.distance(self._advance(state, int(index))) for index in found])
-        kept = np.zeros(self.size, dtype=bool)
-        kept[found[needs <= max(room, min(needs, default=0))]] = True
-        return kept
+        needs = self._needs_after(state)
+        return allowed & (needs <= max(room, int(needs[allowed].min())))
+
+    def _count_needs(self, state: State) -> np.ndarray:
+        """Tokens needed if this one is next, itself included, [size]; 0 where it may not follow."""
+        needs, distances = np.zeros(self.size, dtype=np.int64), dict[State, int]()
+        for index in np.flatnonzero(self.allowed(state)).tolist():
+            after = self._advance(state, index)
+            if after not in distances:
+                distances[after] = 1 + self.distance(after)
+            needs[index] = distances[after]
+        return needs

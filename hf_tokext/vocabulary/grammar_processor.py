@@ -1,6 +1,7 @@
 """Generation that keeps to the grammar of a domain."""
 
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,9 @@ from transformers import LogitsProcessor
 
 from hf_tokext.errors import VocabularyError
 from hf_tokext.vocabulary.domain import Domain
+
+LOOK_BACK = 64  # ids by which a row may be shortened again; what was read of longer ones is not kept
+MASKS = 256
 
 
 class _Place(NamedTuple):
@@ -23,7 +27,12 @@ class GrammarLogitsProcessor(LogitsProcessor):
     """Keeps the documents that a model writes well-formed: greedy, drawn, or by beams.
 
     Outside of documents only the tokens that open one are allowed of a domain's; inside, only those that its grammar lets
-    stand. Near the end of the room that is left, only tokens with which the document can still be closed.
+    stand. Near the end of the room that is left, only tokens with which the document can still be closed. It reads each row
+    on from where it was, and serves one generation after another; a prompt that goes on by one token from what it has just
+    written counts as the same generation.
+
+    Beam search gives back beams of no probability (`sequences_scores` of minus infinity) where it is asked for more
+    sequences than there are documents that fit.
 
     Args:
         domains: pairs of a domain and the id of its first token.
@@ -51,8 +60,13 @@ class GrammarLogitsProcessor(LogitsProcessor):
         self._max_length = max_length
         ends = [] if eos_token_id is None else [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
         self._ends = ends
+        self._least = max((base + len(domain.tokens) for domain, base in self._domains), default=0)
+        self._shortest = max(
+            (domain.grammar.distance(domain.grammar.start()) for domain, _ in self._domains), default=0
+        )
         self._places: dict[tuple[int, ...], _Place] = {}
         self._prompt = 0
+        self._forbidden = lru_cache(MASKS)(self._forbid)
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """Take away what may not follow.
@@ -65,30 +79,77 @@ class GrammarLogitsProcessor(LogitsProcessor):
             [B, V] scores, minus infinity for ids that may not follow.
 
         Raises:
-            VocabularyError: a prompt holds what is no beginning of a document.
+            VocabularyError: a prompt holds what is no beginning of a document, or ends in one for which `max_length`
+                leaves too little room; or there are fewer scores than ids.
         """
+        size, length = scores.shape[1], input_ids.shape[1]
+        if size < self._least:
+            raise VocabularyError(
+                f"the model gives scores of {size} ids, and the ids of the domains end at {self._least - 1}: it is not the "
+                "model of this tokenizer"
+            )
         rows = [tuple(row) for row in input_ids.tolist()]
-        if not any(row[:-1] in self._places for row in rows):
-            self._prompt = input_ids.shape[1]  # these are the first ids after a prompt
-        places = {row: self._place(row) for row in dict.fromkeys(rows)}
-        self._places = places
-        masks = {row: self._mask(place, len(row), scores.shape[1]) for row, place in places.items()}
-        allowed = torch.from_numpy(np.stack([masks[row] for row in rows])).to(scores.device)
-        return scores.masked_fill(~allowed, -torch.inf)  # type: ignore[return-value]
+        if not any(row in self._places or row[:-1] in self._places for row in rows):
+            self._prompt, self._places = length, {}  # these are the first ids after a prompt
+        places = [self._place(row) for row in rows]
+        if length == self._prompt:
+            self._check_room(places)
+        # assisted generation goes back by some ids when its guesses were wrong
+        self._places = {row: place for row, place in self._places.items() if len(row) + LOOK_BACK > length}
+        forbidden = torch.stack([self._forbidden(place, self._room(place, length), size) for place in places])
+        return scores.masked_fill(forbidden.to(scores.device), -torch.inf)  # type: ignore[return-value]
 
     def _place(self, row: tuple[int, ...]) -> _Place:
-        before = self._places.get(row[:-1])
-        if before is not None:
-            return self._after(before, row[-1], written=True)
+        found = self._places.get(row)
+        if found is None:
+            before = self._places.get(row[:-1])
+            found = self._read(row) if before is None else self._written(before, row[-1])
+            self._places[row] = found
+        return found
+
+    def _read(self, row: tuple[int, ...]) -> _Place:
+        """The place at the end of a row of which nothing was seen before."""
         place = _Place(None)
-        for at, index in enumerate(row):
-            if at == self._prompt:
-                place = self._begun(place)
+        for at, index in enumerate(row[: self._prompt]):
             try:
-                place = self._after(place, index, written=at >= self._prompt)
+                place = self._after(place, index)
             except VocabularyError as error:
                 raise VocabularyError(f"id {index} at place {at} of the prompt: {error}") from error
-        return self._begun(place) if len(row) == self._prompt else place
+        place = self._begun(place)
+        for index in row[self._prompt :]:
+            place = self._written(place, index)
+        return place
+
+    def _written(self, before: _Place, index: int) -> _Place:
+        """The place after an id that was generated."""
+        if before.ended:
+            return before
+        try:
+            place = self._after(before, index)
+        except VocabularyError:  # a beam of no probability, by which a search is filled up where little may follow
+            return _Place(None, ended=True)
+        return place._replace(ended=self._only is not None and place.inside is None)
+
+    def _check_room(self, places: Sequence[_Place]) -> None:
+        for place in places:
+            room = self._room(place, self._prompt)
+            if room is not None and place.inside is not None:
+                needed = self._domains[place.inside][0].grammar.distance(place.state)
+                if room < needed:
+                    raise VocabularyError(
+                        f"max_length={self._max_length} leaves room for {room} tokens after the prompt, and its document "
+                        f"needs {needed} to be well-formed; raise max_length"
+                    )
+
+    def _room(self, place: _Place, length: int) -> int | None:
+        """Tokens that may still follow, None where it does not matter how many."""
+        if self._max_length is None or place.ended:
+            return None
+        room = self._max_length - length
+        if place.inside is None:
+            return min(room, self._shortest)
+        grammar = self._domains[place.inside][0].grammar
+        return None if room > grammar.distance(place.state) + grammar.longest_step else room
 
     def _begun(self, place: _Place) -> _Place:
         """The place at the end of the prompt, where the only document begins unless the prompt has its beginning."""
@@ -97,11 +158,11 @@ class GrammarLogitsProcessor(LogitsProcessor):
     def _opened(self, number: int) -> _Place:
         return _Place(number, self._domains[number][0].grammar.start())
 
-    def _after(self, place: _Place, index: int, written: bool) -> _Place:
-        """The place after one more id, of the prompt or written."""
+    def _after(self, place: _Place, index: int) -> _Place:
+        """The place after one more id."""
         number = self._domain_of(index)
         if place.inside is None:
-            if number is None or place.ended:
+            if number is None:
                 return place
             place = self._opened(number)
         elif number != place.inside:
@@ -109,9 +170,7 @@ class GrammarLogitsProcessor(LogitsProcessor):
         assert place.inside is not None
         domain, base = self._domains[place.inside]
         state = domain.grammar.advance(place.state, index - base)
-        if domain.grammar.complete(state):
-            return _Place(None, ended=written and self._only is not None)
-        return _Place(place.inside, state)
+        return _Place(None) if domain.grammar.complete(state) else _Place(place.inside, state)
 
     def _domain_of(self, index: int) -> int | None:
         for number, (domain, base) in enumerate(self._domains):
@@ -119,20 +178,19 @@ class GrammarLogitsProcessor(LogitsProcessor):
                 return number
         return None
 
-    def _mask(self, place: _Place, length: int, size: int) -> np.ndarray:
-        """Ids that may follow, [V]."""
-        room = None if self._max_length is None else self._max_length - length
+    def _forbid(self, place: _Place, room: int | None, size: int) -> torch.Tensor:
+        """Whether each id may not follow, [V] bool."""
+        allowed = np.full(size, place.inside is None and not place.ended)
         if place.inside is not None:
             domain, base = self._domains[place.inside]
             grammar = domain.grammar
-            allowed = grammar.allowed(place.state) if room is None else grammar.within(place.state, room)
-            found = np.zeros(size, dtype=bool)
-            found[base : base + len(allowed)] = allowed
-            return found
-        found = np.full(size, not place.ended)
-        found[self._ends if place.ended else []] = True
-        for domain, base in self._domains:
-            found[base : base + len(domain.tokens)] = False
-            fits = room is None or room >= domain.grammar.distance(domain.grammar.start())
-            found[base] = fits and not place.ended
-        return found
+            allowed[base : base + len(domain.tokens)] = (
+                grammar.allowed(place.state) if room is None else grammar.within(place.state, room)
+            )
+        elif place.ended:
+            allowed[self._ends] = True
+        else:
+            for domain, base in self._domains:
+                allowed[base : base + len(domain.tokens)] = False
+                allowed[base] = room is None or room >= domain.grammar.distance(domain.grammar.start())
+        return torch.from_numpy(~allowed)

@@ -1,4 +1,4 @@
-"""The lexemes of LLVM IR in its textual form."""
+"""The lexemes of LLVM IR in its textual form, as LLVM 22's own lexer cuts them."""
 
 import re
 
@@ -8,23 +8,25 @@ NAME = r"[-A-Za-z$._][-A-Za-z$._0-9]*+"
 STRING = r'"[^"]*"'
 
 # Ordered by how often they occur; of those that begin alike, the longer ones come first.
-# Quantifiers are possessive, so that no input makes the scan go back.
+# Quantifiers are possessive, and an error takes all that might be looked at again: no input is scanned more than a few times.
 _TOKEN = "|".join(
     (
         rf"%(?:{NAME}|[0-9]++|{STRING})",  # local names, types
         r"(?!c\")[A-Za-z_][-A-Za-z$._0-9]*+:?+",  # words and labels
         r"[,=(){}\[\]<>*]",
-        r"0x[KLMHR]?[0-9A-Fa-f]++|-?[0-9]++\.[0-9]*+(?:[eE][-+]?[0-9]++)?+",
-        r"[-$.0-9][-A-Za-z$._0-9]*+:|-?[0-9]++",
+        r"-?[0-9]++(?![-$.:A-Za-z_])",  # most numbers
+        r"[-$.0-9][-A-Za-z$._0-9]*+:",  # labels that begin like numbers
+        r"(?:0x[KLMHR]?[0-9A-Fa-f]++|[-+]?[0-9]++\.[0-9]*+(?:[eE][-+]?[0-9]++)?+|-?[0-9]++|\.\.\.)(?![-$.0-9])",
         rf"[@$](?:{NAME}|[0-9]++|{STRING})",  # global names, comdats
         rf"c{STRING}|{STRING}:?+",
         r"![-A-Za-z$._\\][-A-Za-z$._\\0-9]*+|![0-9]++|!",
         r"#[0-9]++|#[A-Za-z_]++|\^[0-9]++",
-        r"\.\.\.|[:|]",
-        r"[^\s;]",  # anything else is an error, and found as one
+        r"[:|]",
+        r"[-$.0-9][-A-Za-z$._0-9]*+|/\*(?s:.*+)|[^ \t\r\n\0;]",  # anything else is an error, and found as one
     )
 )
-SCAN = re.compile(rf"\s*+(?:;[^\n]*+\s*+)*+({_TOKEN})")
+_BLANK = r"[ \t\r\n\0]"
+SCAN = re.compile(rf"{_BLANK}*+(?:(?:;[^\n\r]*+|/\*(?s:.*?)\*/){_BLANK}*+)*+({_TOKEN}|\Z)")
 
 
 def lexemes(text: str) -> list[str]:
@@ -34,9 +36,12 @@ def lexemes(text: str) -> list[str]:
         text: a module, or a part of one.
 
     Returns:
-        The lexemes in order. A label has its colon; what belongs to no lexeme is one of a single character.
+        The lexemes in order. A label has its colon; what is no lexeme of IR is among them, to be refused by who reads it.
     """
-    return SCAN.findall(text)
+    found: list[str] = SCAN.findall(text)
+    while found and not found[-1]:  # the end of the text is found as nothing
+        found.pop()
+    return found
 
 
 def line_of(text: str, number: int) -> int:

@@ -5,15 +5,15 @@ from hashlib import blake2b
 
 from hf_tokext.errors import TextError
 from hf_tokext.vocabulary.ir_lexer import matching
-from hf_tokext.vocabulary.ir_parts import TAIL, Function, parts
+from hf_tokext.vocabulary.ir_parts import TAIL, USES, Function, parts
 
 
 def normalised(found: list[str]) -> list[str]:
     """Give the normal form of a module.
 
     The arguments, blocks and values of each function are numbered as LLVM numbers what has no name. Debug information,
-    attachments of metadata, named metadata and the name of the source are left out; metadata that an instruction has
-    among its operands is kept, renumbered.
+    attachments of metadata, named metadata, the name of the source, the order of uses and the summary of a module are left
+    out; metadata that an instruction has among its operands is kept, renumbered.
 
     Args:
         found: lexemes of the module.
@@ -22,8 +22,8 @@ def normalised(found: list[str]) -> list[str]:
         Lexemes of its normal form.
 
     Raises:
-        TextError: a local has the name of a type, or is used and not defined (as where a block has no label), or a
-            function has no name or body.
+        TextError: a local has the name of a type, or is used and not defined (as where a block has no label), or has no
+            number in the text though LLVM gives it one, or a function has no name or body.
     """
     cut = parts(found)
     types = type_names(cut)
@@ -33,7 +33,7 @@ def normalised(found: list[str]) -> list[str]:
     for part in cut:
         if part[0][0] == "!" and part[0][1:].isdecimal():
             metadata[part[0]] = part[2:]
-        elif not (part[0][0] == "!" and part[1:2] == ["="]) and part[0] != "source_filename":
+        elif not (part[0][0] in "!^" and part[1:2] == ["="]) and part[0] != "source_filename" and part[0] not in USES:
             part = without_metadata(part)
             if part[0] == "define":
                 function, found_numbers = renamed(part, types)
@@ -80,7 +80,7 @@ def structural_hash(part: list[str], types: set[str]) -> str:
 
 
 def without_metadata(found: list[str]) -> list[str]:
-    """Leave out attachments of metadata, and the calls and records of debug information.
+    """Leave out attachments of metadata, the calls and records of debug information, and the order of uses.
 
     Args:
         found: lexemes of a part of a module that is no metadata.
@@ -94,6 +94,10 @@ def without_metadata(found: list[str]) -> list[str]:
         lexeme, behind = found[place], found[place + 1] if place + 1 < len(found) else ""
         if lexeme.startswith("#dbg_") and behind == "(":
             place = pairs[place + 1] + 1
+        elif lexeme in USES:
+            while place < len(found) and found[place : place + 2] != [",", "{"]:
+                place += 1
+            place = pairs.get(place + 1, place) + 1
         elif lexeme.startswith("@llvm.dbg.") and behind == "(" and kept[-2:] == ["call", "void"]:
             del kept[-3 if kept[-3:-2] and kept[-3] in TAIL else -2 :]
             place = pairs[place + 1] + 1
@@ -139,14 +143,24 @@ def renamed(found: list[str], types: set[str]) -> tuple[list[str], dict[str, str
         nonlocal unnamed
         new = f"%{len(names)}"
         if name is None or name[1:].isdecimal():
-            name = f"%{unnamed}" if name is None else name
-            unnamed = int(name[1:]) + 1
+            name = f"%{unnamed}" if name is None else f"%{name[1:].lstrip('0') or '0'}"
+            if name != f"%{unnamed}":
+                raise TextError(
+                    f"function {found[function.name]}: {name[:20]} is defined where LLVM counts %{unnamed}; let it print the "
+                    "module, with all numbers (llvm-as, then llvm-dis)"
+                )
+            unnamed += 1
         if name in types or name in names:
             why = "is a type too, and they cannot be told apart" if name in types else "is defined twice"
             raise TextError(f"function {found[function.name]}: {name} {why}")
         names[name] = new
         return new
 
+    if function.hidden() is not None:
+        raise TextError(
+            f"function {found[function.name]}: the result of a call has no number; let LLVM print the module, with all "
+            "numbers (llvm-as, then llvm-dis)"
+        )
     start = [*found[: function.name + 2]]
     for number, parameter in enumerate(function.parameters()):
         start += [","] if number else []
@@ -185,8 +199,10 @@ def renamed(found: list[str], types: set[str]) -> tuple[list[str], dict[str, str
 
 
 def _plain(local: str) -> str:
-    """A local, quoted only where it must be."""
+    """A local, quoted only where it must be, its number without zeros in front."""
     inner = local[2:-1]
+    if local[1:].isdecimal():
+        return f"%{local[1:].lstrip('0') or '0'}"
     plain = local[1:2] == '"' and inner and not inner[0].isdigit() and set(inner) <= _PLAIN
     return f"%{inner}" if plain else local
 

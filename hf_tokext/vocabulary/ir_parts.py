@@ -7,7 +7,8 @@ from hf_tokext.errors import TextError
 from hf_tokext.vocabulary.ir_lexer import OPENERS, matching
 
 MODULE = frozenset(("define", "declare", "attributes", "target", "source_filename", "module"))  # which begin its parts
-_TOP = MODULE | {"uselistorder"}
+USES = frozenset(("uselistorder", "uselistorder_bb"))  # how the uses of a value are kept in memory
+_TOP = MODULE | USES
 WITHOUT_RESULT = frozenset(
     [
         "ret",
@@ -115,6 +116,18 @@ class Function(NamedTuple):
     def statements(self) -> Iterator[int]:
         """Places in the body, those between brackets left out."""
         return top_level(self.found, self.pairs, self.body + 1, len(self.found) - 1)
+
+    def hidden(self) -> int | None:
+        """Place of a call whose result has a number that is not written, which LLVM reads but does not print."""
+        for place in self.statements():
+            before = self.found[place - 2 if self.found[place - 1] in TAIL else place - 1]
+            if self.found[place] in ("call", "invoke") and before != "=":
+                for at in top_level(self.found, self.pairs, place, len(self.found) - 1):
+                    if self.found[at] == "void":
+                        break
+                    if self.found[at] == "asm" or (self.found[at][0] in "@%" and self.found[at + 1] == "("):
+                        return place
+        return None
 
     def instructions(self) -> int:
         """How many instructions the body has."""

@@ -54,6 +54,28 @@ class Vocabulary:
         """All ids that have a token, in order."""
         return [index for index, piece in enumerate(self.pieces) if piece is not None]
 
+    def first(self, count: int) -> "Vocabulary":
+        """Leave out the ids from a number on.
+
+        Args:
+            count: the first id that is left out.
+
+        Returns:
+            The vocabulary of the ids before it; itself where it has no others.
+        """
+        if count >= len(self):
+            return self
+        tokens = [token for token in self.spec.get("added_tokens") or [] if token["id"] < count]
+        return Vocabulary(
+            spec=self.spec | {"added_tokens": tokens},
+            kind=self.kind,
+            pieces=self.pieces[:count],
+            special={index: text for index, text in self.special.items() if index < count},
+            added=frozenset(index for index in self.added if index < count),
+            fallback=frozenset(index for index in self.fallback if index < count),
+            named={name: index for name, index in self.named.items() if index < count},
+        )
+
     def piece(self, index: int) -> bytes:
         """Return the bytes of an id; for a control token, the UTF-8 of its text.
 

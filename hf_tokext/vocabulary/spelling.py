@@ -165,7 +165,8 @@ def _text(piece: bytes) -> str | None:
 
 
 def _without_prefix_space(spec: dict) -> dict:
-    spec = copy.deepcopy(spec)
+    sections = ("normalizer", "pre_tokenizer")
+    spec = spec | {section: copy.deepcopy(spec.get(section)) for section in sections}  # the rest is large
 
     def edit(part: dict | None) -> dict | None:
         if part is None:
@@ -182,6 +183,6 @@ def _without_prefix_space(spec: dict) -> dict:
             part["add_prefix_space"] = False
         return part
 
-    for section in ("normalizer", "pre_tokenizer"):
-        spec[section] = edit(spec.get(section))
+    for section in sections:
+        spec[section] = edit(spec[section])
     return spec

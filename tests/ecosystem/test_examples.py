@@ -63,3 +63,19 @@ def test_the_users_own_text_is_what_is_learned(run, tmp_path):
     (tmp_path / "short.txt").write_text("z")
     with pytest.raises(SystemExit, match="give more of it"):
         run("train_bytes", "--toy", "--text", "short.txt", "--output", "other")
+
+
+def test_icons_are_learned_and_drawn(run, tmp_path):
+    pytest.importorskip("resvg_py")
+    said = run("svg/svg_icons", "--toy", "--steps", "40", "--output", "out")
+    model, bigram, unigram = map(float, re.search(r"model ([\d,]+), bigram ([\d,]+), unigram ([\d,]+)", said).groups())
+    assert model < unigram and bigram < unigram
+    assert "135 drawings to learn from, 15 held out" in said and "8 drawings, all well-formed" in said
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert len(model.get_input_embeddings().weight) == len(tokenizer)
+    drawings = list((tmp_path / "out").glob("*.svg"))
+    assert len(drawings) == 8 and all(tokenizer.decode(tokenizer(each.read_text()).input_ids) for each in drawings)
+    pillow = pytest.importorskip("PIL.Image")
+    sheet = pillow.open(tmp_path / "out" / "icons.png")
+    assert sheet.size == (840, 528) and len(sheet.getcolors(1 << 20)) > 3

@@ -1,3 +1,5 @@
+from functools import lru_cache
+
 import numpy as np
 import pytest
 import torch
@@ -121,3 +123,71 @@ def test_what_it_cannot_keep_is_refused():
     processor = GrammarLogitsProcessor([(DOMAIN, BASE)])
     with pytest.raises(VocabularyError, match=f"id {BASE + 3} at place 1 of the prompt"):
         processor(torch.tensor([[BASE, BASE + 3]]), torch.zeros(1, SIZE))
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+@pytest.mark.parametrize("helper", ["assistant_model", "prompt_lookup_num_tokens"])
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # transformers' own
+def test_guesses_of_assisted_generation_may_be_taken_back(helper, sampled):
+    """A prompt with an earlier document, from which tokens are guessed; greedy gives what it gives without help."""
+    prompt = [BOS, *(BASE + index for index in DOMAIN.parse("(a)[ab]")), 5]
+    for seed in range(2):
+        help_ = {"assistant_model": model(seed + 100)} if helper == "assistant_model" else {helper: 3}
+        (row,) = generated([prompt], seed, length=len(prompt) + 12, do_sample=sampled, **help_)
+        document(row)
+        if not sampled:
+            (plain,) = generated([prompt], seed, length=len(prompt) + 12, do_sample=False)
+            assert [index for index in row if index != EOS] == [index for index in plain if index != EOS]
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_more_beams_than_there_are_tokens_to_begin_with(sampled):
+    """Search fills up with beams of no probability, whose ids no grammar lets stand."""
+    options = {"num_beams": 20, "num_return_sequences": 2, "do_sample": sampled}
+    for seed in range(2):
+        for row in generated([[BOS], [BOS, 7, 8]], seed, length=12, **options):
+            document(row)
+
+
+def test_rows_of_a_batch_open_and_close_documents_at_different_places():
+    processor = GrammarLogitsProcessor([(DOMAIN, BASE)], max_length=30)
+    one, two = [BASE + index for index in DOMAIN.parse("(a)")], [BASE + index for index in DOMAIN.parse("")]
+    rows = torch.tensor([[EOS, EOS, BOS, *one[:3]], [EOS, *one[:4], 5], [*one, 7], [*two, 8, *two, 9]])
+    found = processor(rows, torch.zeros(4, SIZE)).isfinite()
+    inside = [BASE + index for index in np.flatnonzero(DOMAIN.grammar.allowed(DOMAIN.grammar.read([0, 2, 6])))]
+    assert found[0].nonzero().flatten().tolist() == inside and not found[0, EOS]
+    assert found[1, inside].any() and not found[1, :BASE].any()  # text inside of a document closes nothing
+    for row in (2, 3):
+        assert found[row, :BASE].all() and found[row, BASE] and not found[row, BASE + 1 : BASE + 6].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_scores_keep_their_dtype(dtype):
+    found = GrammarLogitsProcessor([(DOMAIN, BASE)])(torch.tensor([[BOS, BASE]]), torch.ones(1, SIZE, dtype=dtype))
+    assert found.dtype == dtype and found[0, BASE + 1] == 1 and found[0, EOS] == -torch.inf
+
+
+def test_a_prompt_whose_document_cannot_be_closed_in_time_is_refused():
+    begun = [[BOS, BASE, BASE + 2, BASE + 2]]
+    for only in (None, "brackets"):
+        with pytest.raises(VocabularyError, match="max_length=6 leaves room for 2 tokens .* needs 3"):
+            generated(begun, only=only, length=6)
+    with pytest.raises(VocabularyError, match="max_length=2 leaves room for 1"):
+        generated([[BOS]], length=2)
+
+
+def test_scores_of_another_model_are_refused():
+    with pytest.raises(VocabularyError, match="scores of 22 ids"):
+        GrammarLogitsProcessor([(DOMAIN, BASE)])(torch.tensor([[BOS]]), torch.zeros(1, 22))
+
+
+def test_a_step_is_quick_with_a_large_vocabulary():
+    """Masks of equal places are made once: those of text above all."""
+    processor, size = GrammarLogitsProcessor([(DOMAIN, 49_152)], max_length=400), 57_814
+    ids, calls = torch.full((8, 300), 5), []
+    made = processor._forbidden.__wrapped__
+    processor._forbidden = lru_cache(8)(lambda *given: calls.append(given) or made(*given))
+    for _ in range(20):
+        processor(ids, torch.zeros(8, size))
+        ids = torch.cat([ids, ids[:, :1]], 1)
+    assert len(calls) == 1

@@ -1,20 +1,16 @@
 """Configuration of the glyph family."""
 
-from copy import deepcopy
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
-from transformers import AutoConfig, PreTrainedConfig
 
-from hf_tokext.models.blocks.installed import InstalledConfig
+from hf_tokext.models.blocks.backbone import BackboneConfig
 from hf_tokext.models.blocks.markers import MARKERS
 from hf_tokext.models.glyph.ids import CHARACTERS
-from hf_tokext.registry import name_classes
 
 
 @strict
-class GlyphConfig(InstalledConfig):
+class GlyphConfig(BackboneConfig):
     """A causal LM over code points, whose input embeddings are pictures of them.
 
     It also takes what any config of transformers takes.
@@ -36,10 +32,7 @@ class GlyphConfig(InstalledConfig):
     """
 
     model_type = "tokext_glyph"
-    sub_configs: ClassVar[dict[str, Any]] = {"backbone_config": AutoConfig}
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
 
-    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     embedding: Literal["glyph", "random", "trainable"] = "glyph"
     special_tokens: list[str] | None = None
     font: dict[str, Any] | None = None
@@ -52,17 +45,11 @@ class GlyphConfig(InstalledConfig):
         """Make the backbone's config an object and fit it to the vocabulary."""
         if self.special_tokens is None:
             self.special_tokens = list(MARKERS)
-        given = self.backbone_config
-        if isinstance(given, PreTrainedConfig):
-            given = deepcopy(given)
-        else:
-            given = AutoConfig.for_model(**{"model_type": "llama", **(given or {})})
-        vars(given).pop("auto_map", None)  # the code that its own checkpoint names is not used here
-        self.backbone_config = given
-        given.vocab_size = CHARACTERS + len(self.special_tokens)
-        given.pad_token_id, given.bos_token_id = self.pad_token_id, self.bos_token_id
-        given.eos_token_id, given.tie_word_embeddings = self.eos_token_id, False
         super().__post_init__(**kwargs)
+        backbone: Any = self.backbone
+        backbone.vocab_size = CHARACTERS + len(self.special_tokens)
+        backbone.pad_token_id, backbone.bos_token_id = self.pad_token_id, self.bos_token_id
+        backbone.eos_token_id, backbone.tie_word_embeddings = self.eos_token_id, False
 
     def validate_architecture(self) -> None:
         """Refuse ties, and two ids of one text."""
@@ -82,29 +69,10 @@ class GlyphConfig(InstalledConfig):
         if value != self.vocab_size:
             raise ValueError(f"the vocabulary is {self.vocab_size} ids; name more tokens in special_tokens")
 
-    @property
-    def hidden_size(self) -> int:
-        """Width of the backbone."""
-        return self._backbone().hidden_size
+    def auto_classes(self) -> dict[str, str]:
+        """Say which models belong to the config.
 
-    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PreTrainedConfig:
-        """Give the backbone's config, which says what caches and layers there are."""
-        return self._backbone()
-
-    def _backbone(self) -> PreTrainedConfig:
-        if not isinstance(self.backbone_config, PreTrainedConfig):
-            raise ValueError("backbone_config must be a config of transformers, or a dict with model_type")
-        return self.backbone_config
-
-    def to_json_file(self, json_file_path: Any, use_diff: bool = True) -> None:
-        """Write config.json, and name the installed classes in it; those of a subclass are its own affair.
-
-        Args:
-            json_file_path: the file.
-            use_diff: as upstream.
+        Returns:
+            Names of model classes by the names of their Auto classes.
         """
-        super().to_json_file(json_file_path, use_diff)
-        if type(self) is not GlyphConfig:
-            return
-        names = {"AutoConfig": "GlyphConfig", "AutoModel": "GlyphModel", "AutoModelForCausalLM": "GlyphForCausalLM"}
-        name_classes(Path(json_file_path), "hf_tokext", names)
+        return {"AutoModel": "GlyphModel", "AutoModelForCausalLM": "GlyphForCausalLM"}

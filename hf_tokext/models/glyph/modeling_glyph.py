@@ -12,23 +12,18 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, 
 from transformers.utils.generic import can_return_tuple
 
 from hf_tokext.errors import CheckpointError, UnsupportedModelError
+from hf_tokext.models.blocks.backbone import OnBackbone
 from hf_tokext.models.blocks.fixed_vocabulary import FixedVocabulary
-from hf_tokext.models.blocks.installed import InstalledCode
 from hf_tokext.models.glyph.configuration_glyph import GlyphConfig
 from hf_tokext.models.glyph.rendering import GlyphTable, glyph_vectors, render_glyphs
 
 
-class GlyphPreTrainedModel(InstalledCode, FixedVocabulary):
+class GlyphPreTrainedModel(OnBackbone, FixedVocabulary):
     """What the two models share."""
 
     config_class = GlyphConfig
     config: GlyphConfig
     base_model_prefix = "model"
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
     model_tags = ["hf_tokext"]
 
     @classmethod
@@ -115,18 +110,6 @@ class GlyphModel(GlyphPreTrainedModel):
         }  # fmt: skip
         return torch.from_numpy(glyph_vectors(glyphs.bits, weight.shape[1]))
 
-    def get_input_embeddings(self) -> nn.Module:
-        """Give the embedding of the backbone."""
-        return self.backbone.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the embedding of the backbone.
-
-        Args:
-            value: module from ids to vectors.
-        """
-        self.backbone.set_input_embeddings(value)
-
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
@@ -169,36 +152,14 @@ class GlyphForCausalLM(GlyphPreTrainedModel, GenerationMixin):
     Source: Emergent Semantics Beyond Token Embeddings (arXiv 2507.04886).
     """
 
+    _inner = "model"
+
     def __init__(self, config: GlyphConfig, glyphs: GlyphTable | None = None) -> None:
         super().__init__(config)
         self.model = GlyphModel(config, glyphs)
         width = self.model.get_input_embeddings().weight.shape[1]
         self.lm_head = nn.Linear(width, config.vocab_size, bias=False)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Give the embedding of the backbone."""
-        return self.model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the embedding of the backbone.
-
-        Args:
-            value: module from ids to vectors.
-        """
-        self.model.set_input_embeddings(value)
-
-    def get_output_embeddings(self) -> nn.Module:
-        """Give the head."""
-        return self.lm_head
-
-    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
-        """Replace the head.
-
-        Args:
-            new_embeddings: module from hidden states to logits.
-        """
-        self.lm_head = new_embeddings  # type: ignore[assignment]
 
     @can_return_tuple
     def forward(

@@ -12,31 +12,46 @@ from hf_tokext.vocabulary.ir_lexer import CLOSERS, OPENERS
 DEEPEST = 256  # brackets inside each other
 
 # Where a module stands: before it; between lexemes; behind "label"; before the digits of a number (of the part of it that
-# `part` names); among them; behind them; at the beginning of what is spelt; in it; behind it all.
-START, BETWEEN, LABEL, NUMBER, DIGITS, AFTER_DIGITS, FIRST, REST, END = range(9)
-PLAIN, INTEGER, POINT, FRACTION, EXPONENT = range(5)  # parts of numbers
+# `part` names); among them; behind them; at the beginning of what is spelt; in it; behind it all; behind the page of a local.
+START, BETWEEN, LABEL, NUMBER, DIGITS, AFTER_DIGITS, FIRST, REST, END, PAGE = range(10)
+PLAIN, INTEGER, POINT, FRACTION, EXPONENT, SIGNED = range(6)  # parts of numbers; a plus stands before floats alone
+
+
+class Inside(NamedTuple):
+    """Where a lexeme stands; there are some two hundred of these.
+
+    Attributes:
+        mode: where the module stands.
+        part: of the number.
+        digits: places of the number that are to come.
+        form: what is spelt, by its token.
+        between: whether another lexeme may begin.
+    """
+
+    mode: int
+    part: int = 0
+    digits: int = 0
+    form: int = 0
+    between: bool = False
+
+
+OUTSIDE = Inside(BETWEEN, between=True)  # of any lexeme
 
 
 class Place(NamedTuple):
     """What matters of the tokens so far.
 
     Attributes:
-        mode: where the module stands.
+        inside: where the lexeme stands.
         brackets: those that are open.
         locals: names after "%" that can be referred to.
         globals: names after "@" that can be.
-        part: of the number.
-        digits: places of the number that are to come.
-        form: what is spelt, by its token.
     """
 
-    mode: int
+    inside: Inside
     brackets: str = ""
     locals: int = 0
     globals: int = 0
-    part: int = 0
-    digits: int = 0
-    form: int = 0
 
 
 class IRGrammar(Grammar[Place]):
@@ -44,32 +59,44 @@ class IRGrammar(Grammar[Place]):
 
     Args:
         tokens: the tokens.
+
+    Attributes:
+        brackets: the bracket that a token is, by index.
+        moves: of a place inside a lexeme, the places that tokens lead to, by index; but for brackets and references.
     """
 
-    longest_step = PLACES + 4
+    longest_step = PLACES + 5
 
     def __init__(self, tokens: Tokens) -> None:
         super().__init__(len(tokens.names))
         self._tokens = tokens
-        self._brackets = {tokens.known[bracket]: bracket for bracket in (*OPENERS, *CLOSERS)}
+        self.brackets = {tokens.known[bracket]: bracket for bracket in (*OPENERS, *CLOSERS)}
         self._forms = {index: FORMS[name] for name, index in tokens.forms.items()}
-        self._masks = cache(self._mask)
         locals_ = [tokens.numbered["%number"], tokens.forms["%name"], tokens.forms["%quoted"]]
-        self._locals = [*tokens.locals, *locals_]
+        self._locals = [*tokens.locals, *tokens.pages, *locals_]
         free = np.zeros(self.size, dtype=bool)
-        free[[1, tokens.label, tokens.minus, *tokens.known.values(), *tokens.locals, *tokens.digits]] = True
+        free[[tokens.label, tokens.minus, tokens.plus, *tokens.known.values()]] = True
+        free[[*tokens.locals, *tokens.pages, *tokens.digits]] = True
         free[[*self._forms, *tokens.numbered.values()]] = True
-        free[list(self._brackets)] = False
+        free[list(self.brackets)] = False
         self._free = free
         self._begin = {index: self._fitting(form.first) for index, form in self._forms.items()}
         self._go_on = {index: self._fitting(form.rest) for index, form in self._forms.items()}
+        number = {tokens.minus: INTEGER, tokens.plus: SIGNED, tokens.point: POINT}
+        number |= {tokens.exponents[name]: EXPONENT for name in EXPONENTS}
+        self._part = number | {tokens.numbered[name]: PLAIN for name in NUMBERED}
+        # Of each place inside a lexeme: the tokens that may follow whatever was read before, the places they lead to, and
+        # how many tokens are needed then.
+        self._mask = cache(self._make_mask)
+        self.moves = cache(self._make_moves)
+        self._needs = cache(self._make_needs)
 
     def _fitting(self, pattern: bytes) -> np.ndarray:
         return np.array([self._tokens.strings[place] for place in self._tokens.pieces.matching(pattern)])
 
     def start(self) -> Place:
         """State before the opening token."""
-        return Place(START)
+        return Place(Inside(START))
 
     def complete(self, state: Place) -> bool:
         """Whether the closing token was read.
@@ -80,7 +107,7 @@ class IRGrammar(Grammar[Place]):
         Returns:
             Whether it was.
         """
-        return state.mode == END
+        return state.inside.mode == END
 
     def distance(self, state: Place) -> int:
         """Fewest tokens to the closing one.
@@ -91,11 +118,15 @@ class IRGrammar(Grammar[Place]):
         Returns:
             Their number.
         """
-        if state.mode in (START, END):
-            return 2 if state.mode == START else 0
-        first = 1 if state.form and self._forms[state.form].empty else 2
-        here = {LABEL: 1, NUMBER: 1, DIGITS: state.digits, FIRST: first, REST: 1}.get(state.mode, 0)
-        return here + len(state.brackets) + 1
+        return self._rest(state.inside) + len(state.brackets)
+
+    def _rest(self, inside: Inside) -> int:
+        """Fewest tokens to the closing one where no brackets are open."""
+        if inside.mode in (START, END):
+            return 2 if inside.mode == START else 0
+        first = 1 if inside.form and self._forms[inside.form].empty else 2
+        here = {LABEL: 1, PAGE: 1, NUMBER: 1, DIGITS: inside.digits, FIRST: first, REST: 1}.get(inside.mode, 0)
+        return here + (2 if inside.part == SIGNED else 0) + 1
 
     def allowed(self, state: Place) -> np.ndarray:
         """Tokens that may follow.
@@ -106,73 +137,106 @@ class IRGrammar(Grammar[Place]):
         Returns:
             [size] bool.
         """
-        kept = state.brackets[-1:] if len(state.brackets) < DEEPEST else "!" + state.brackets[-1]
-        return self._masks(state._replace(brackets=kept))
+        mask = self._mask(state.inside)
+        if state.inside.mode != LABEL and not state.inside.between:
+            return mask
+        found, tokens = mask.copy(), self._tokens
+        found[tokens.refer["%"][: state.locals]] = True
+        if state.inside.between:
+            found[tokens.refer["@"][: state.globals]] = True
+            found[1] = not state.brackets
+            for index, bracket in self.brackets.items():
+                opens = bracket in OPENERS
+                found[index] = len(state.brackets) < DEEPEST if opens else state.brackets[-1:] == CLOSERS[bracket]
+        found.setflags(write=False)
+        return found
 
-    def _mask(self, state: Place) -> np.ndarray:
-        tokens, mode = self._tokens, state.mode
+    def within(self, state: Place, room: int) -> np.ndarray:
+        """Tokens that may follow if the document must be complete soon.
+
+        Args:
+            state: what was read.
+            room: tokens that there is room for, the next one included.
+
+        Returns:
+            [size] bool; where the room is too small, those that need the least of it.
+        """
+        allowed = self.allowed(state)
+        if room > self.distance(state) + self.longest_step or not allowed.any():
+            return allowed
+        needs = self._needs(state.inside) + len(state.brackets)
+        return allowed & (needs <= max(room, int(needs[allowed].min())))
+
+    def _make_needs(self, inside: Inside) -> np.ndarray:
+        """Tokens needed if this one is next, itself included and open brackets not, [size]."""
+        needs = np.zeros(self.size, dtype=np.int64)
+        for index in range(self.size):
+            step = self._next(inside, index)
+            change = {True: 1, False: -1}[self.brackets[index] in OPENERS] if index in self.brackets else 0
+            needs[index] = 1 + self._rest(step) + change
+        return needs
+
+    def _make_mask(self, inside: Inside) -> np.ndarray:
+        tokens, mode = self._tokens, inside.mode
         found = np.zeros(self.size, dtype=bool)
         if mode == START:
             found[0] = True
         elif mode in (BETWEEN, AFTER_DIGITS):
-            found |= self._free
-            found[1] = not state.brackets
-            for index, bracket in self._brackets.items():
-                found[index] = (
-                    state.brackets[0:1] != "!" if bracket in OPENERS else state.brackets[-1:] == CLOSERS[bracket]
-                )
-            self._refer(found, state)
+            found |= self._free & inside.between
             if mode == AFTER_DIGITS:
                 found[tokens.more] = True
-                found[tokens.point] = state.part == INTEGER
-                found[list(tokens.exponents.values())] = state.part == FRACTION
+                found[tokens.point] = inside.part in (INTEGER, SIGNED)
+                found[list(tokens.exponents.values())] = inside.part == FRACTION
         elif mode == LABEL:
             found[self._locals] = True
-            self._refer(found, state, "%")
+        elif mode == PAGE:
+            found[tokens.locals] = True
         elif mode == NUMBER:
             found[tokens.digits] = True
-            found[tokens.end] = state.part == POINT
+            found[tokens.end] = inside.part == POINT
         elif mode == DIGITS:
-            found[tokens.digits[10 * (state.digits - 1) : 10 * state.digits]] = True
+            found[tokens.digits[10 * (inside.digits - 1) : 10 * inside.digits]] = True
         elif mode in (FIRST, REST):
-            found[(self._begin if mode == FIRST else self._go_on)[state.form]] = True
-            found[tokens.end] = mode == REST or self._forms[state.form].empty
+            found[(self._begin if mode == FIRST else self._go_on)[inside.form]] = True
+            found[tokens.end] = mode == REST or self._forms[inside.form].empty
         found.setflags(write=False)
         return found
 
-    def _refer(self, found: np.ndarray, state: Place, sorts: str = "%@") -> None:
-        for sort in sorts:
-            found[self._tokens.refer[sort][: state.locals if sort == "%" else state.globals]] = True
+    def _make_moves(self, inside: Inside) -> dict[int, Inside]:
+        return {int(index): self._next(inside, int(index)) for index in self._mask(inside).nonzero()[0]}
 
     def _advance(self, state: Place, index: int) -> Place:
+        inside, (before, open_, local, global_) = self._next(state.inside, index), state
+        if index in self.brackets:
+            bracket = self.brackets[index]
+            open_ = open_ + bracket if bracket in OPENERS else open_[:-1]
+        elif index == self._tokens.end and before.form:
+            names = self._forms[before.form].names
+            local = min(local + (names == "%"), POOL)
+            global_ = min(global_ + (names == "@"), POOL)
+        elif index < 2:
+            return Place(inside)
+        return Place(inside, open_, local, global_)
+
+    def _next(self, inside: Inside, index: int) -> Inside:
         tokens = self._tokens
-        between = state._replace(mode=BETWEEN, part=0, digits=0, form=0)
-        if index == 0 or index == 1:
-            return Place(BETWEEN if index == 0 else END)
-        if index in self._brackets:
-            bracket, open_ = self._brackets[index], state.brackets
-            return between._replace(brackets=open_ + bracket if bracket in OPENERS else open_[:-1])
+        if index == 1:
+            return Inside(END)
         if index in tokens.strings:
-            return state._replace(mode=REST)
+            return Inside(REST, form=inside.form)
         if index in tokens.digits:
-            part = state.part if state.mode in (NUMBER, DIGITS) else INTEGER
+            part = inside.part if inside.mode in (NUMBER, DIGITS) else INTEGER
             part = FRACTION if part == POINT else part
             to_come = (index - tokens.digits.start) // 10
-            return between._replace(mode=DIGITS if to_come else AFTER_DIGITS, part=part, digits=to_come)
+            return Inside(DIGITS, part, to_come) if to_come else Inside(AFTER_DIGITS, part, between=part != SIGNED)
         if index in self._forms:
-            return between._replace(mode=FIRST, form=index)
-        if index == tokens.end and state.mode == NUMBER:
-            return between._replace(mode=AFTER_DIGITS, part=FRACTION)
-        if index == tokens.end:
-            sort = self._forms[state.form].names
-            if sort == "%":
-                return between._replace(locals=min(state.locals + 1, POOL))
-            return between._replace(globals=min(state.globals + 1, POOL)) if sort else between
+            return Inside(FIRST, form=index)
+        if index == tokens.end and inside.mode == NUMBER:
+            return Inside(AFTER_DIGITS, FRACTION, between=True)
         if index == tokens.more:
-            return between._replace(mode=NUMBER, part=state.part)
-        number = {tokens.minus: INTEGER, tokens.point: POINT}
-        number |= {tokens.exponents[name]: EXPONENT for name in EXPONENTS}
-        number |= {tokens.numbered[name]: PLAIN for name in NUMBERED}
-        if index in number:
-            return between._replace(mode=NUMBER, part=number[index])
-        return between._replace(mode=LABEL) if index == tokens.label else between
+            return Inside(NUMBER, inside.part)
+        if index in tokens.pages:
+            return Inside(PAGE)
+        if index in self._part:
+            return Inside(NUMBER, self._part[index])
+        return Inside(LABEL) if index == tokens.label else OUTSIDE

@@ -11,6 +11,10 @@ class RecentNames:
         self._place: dict[str, int] = {}
         self._count = 0
 
+    def __len__(self) -> int:
+        """How many slots are taken."""
+        return len(self._slots)
+
     def slot(self, name: str) -> int | None:
         """Find a name.
 

@@ -3,11 +3,11 @@
 import re
 
 from hf_tokext.models.llvm_ir.names import RecentNames
-from hf_tokext.models.llvm_ir.vocabulary_ir import FORMS, LETTER, PLACES, POOL, Tokens
+from hf_tokext.models.llvm_ir.vocabulary_ir import FORMS, LETTER, PAGES, PLACES, POOL, Tokens
 from hf_tokext.vocabulary.ir_lexer import LexemeError
 
 _LETTER = re.compile(LETTER.decode()).fullmatch
-_NUMBER = re.compile(r"(-?)([0-9]+)(?:(\.)([0-9]*)(?:([eE][-+]?)([0-9]+))?)?").fullmatch
+_NUMBER = re.compile(r"([-+]?)([0-9]+)(?:(\.)([0-9]*)(?:([eE][-+]?)([0-9]+))?)?").fullmatch
 _HEXADECIMAL = re.compile(r"(0x[KLMHR]?)([0-9A-Fa-f]+)").fullmatch
 
 
@@ -61,8 +61,10 @@ def _label(lexeme: str) -> str:
 def _same(lexeme: str, tokens: Tokens) -> list[int]:
     """Tokens of a lexeme that has the same wherever it stands."""
     first, rest = lexeme[0], lexeme[1:]
-    if first == "%" and len(rest) < 4 and rest.isdecimal() and int(rest) < POOL and str(int(rest)) == rest:
-        return [tokens.locals[int(rest)]]
+    if first == "%" and len(rest) < 6 and rest.isdecimal() and str(int(rest)) == rest:
+        page, place = divmod(int(rest), POOL)
+        if page <= PAGES:
+            return [*([tokens.pages[page - 1]] if page else []), tokens.locals[place]]
     if f"{first}number" in tokens.numbered and rest.isdecimal():
         return [tokens.numbered[f"{first}number"], *_digits(rest, tokens)]
     if number := _NUMBER(lexeme):
@@ -105,8 +107,8 @@ def _digits(text: str, tokens: Tokens) -> list[int]:
 
 def _number(parts: tuple[str | None, ...], tokens: Tokens) -> list[int]:
     """A decimal number, by the groups of its pattern."""
-    minus, whole, point, fraction, exponent, power = parts
-    found = [tokens.minus] if minus else []
+    sign, whole, point, fraction, exponent, power = parts
+    found = [tokens.minus if sign == "-" else tokens.plus] if sign else []
     found += _digits(whole or "", tokens)
     if point:
         found += [tokens.point, *(_digits(fraction, tokens) if fraction else [tokens.end])]

@@ -6,6 +6,7 @@ from hf_tokext.models.llvm_ir.pieces import Pieces
 from hf_tokext.models.llvm_ir.words import OPCODES, RECORDS, TYPES, lexemes_with_tokens
 
 POOL = 256  # numbered locals with a token each, and names of each sort that can be referred to
+PAGES = 63  # a local past the first pool is one of these and its place there
 PLACES = 20  # of a number's digits
 NAME = rb"[-A-Za-z$._0-9]+"
 LETTER = rb"[-A-Za-z$._][-A-Za-z$._0-9]*"
@@ -55,7 +56,7 @@ NUMBERED = {"%number": "%", "@number": "@", "$number": "$", "!number": "!", "#nu
 EXPONENTS = {"exp": "e", "exp+": "e+", "exp-": "e-", "EXP": "E", "EXP+": "E+", "EXP-": "E-"}
 
 _MEANINGS = {
-    "ir": "begin module", "/ir": "end module", ".end": "end of name", "label": "begin block", "minus": "minus",
+    "ir": "begin module", "/ir": "end module", ".end": "end of name", "label": "begin block", "minus": "minus", "plus": "plus",
     "point": "decimal point", "more": "more digits", "define": "define function", "declare": "declare function",
     "%name": "local name", "@name": "global name", "string": "string", "word": "word", "characters": "characters",
 }  # fmt: skip
@@ -72,6 +73,7 @@ class Tokens:
         lexeme: the lexeme by index.
         label: of the token that makes a label of the local behind it.
         minus: of the one before a negative number.
+        plus: of the one before a float that is written with a plus.
         point: of the decimal point.
         more: of the one behind which the digits of a number go on.
         end: of the one behind pieces.
@@ -79,6 +81,7 @@ class Tokens:
         numbered: of what is followed by a number, by name.
         exponents: by name.
         locals: of `%0` and on.
+        pages: of what is before a local that is past these, by how many pools.
         refer: of references to names of each sort.
         digits: digit d at place p is at `10 * p + d`.
         strings: of the pieces.
@@ -98,11 +101,14 @@ class Tokens:
             zip(found, add([_SPELT.get(lexeme, lexeme.replace(" ", "_")) for lexeme in found]), strict=True)
         )
         self.lexeme = {index: lexeme for lexeme, index in self.known.items()}
-        self.label, self.minus, self.point, self.more, self.end = add([".label", ".minus", ".point", ".more", ".end"])
+        self.label, self.minus, self.plus, self.point, self.more, self.end = add(
+            [".label", ".minus", ".plus", ".point", ".more", ".end"]
+        )
         self.forms = dict(zip(FORMS, add([f".{name}" for name in FORMS]), strict=True))
         self.numbered = dict(zip(NUMBERED, add([f".{name}" for name in NUMBERED]), strict=True))
         self.exponents = dict(zip(EXPONENTS, add([f".{name}" for name in EXPONENTS]), strict=True))
         self.locals = add([f"%{number}" for number in range(POOL)])
+        self.pages = add([f"%+{POOL * page}" for page in range(1, PAGES + 1)])
         self.refer = {sort: add([f"{sort}&{number}" for number in range(POOL)]) for sort in "%@"}
         self.digits = add([f"{digit}e{place}" for place in range(PLACES) for digit in range(10)])
         self.strings = add(self.pieces.names())
@@ -117,5 +123,6 @@ class Tokens:
                 found[name] = plain
         found |= {name if name[0] in "i/d" else f".{name.lstrip('.')}": text for name, text in _MEANINGS.items()}
         found |= {f"%{number}": f"local value {number}" for number in range(POOL)}
+        found |= {f"%+{POOL * page}": f"local value {POOL * page} and more" for page in range(1, PAGES + 1)}
         found |= {f"{digit}e{place}": f"digit {digit}" for place in range(PLACES) for digit in range(10)}
         return {name: text for name, text in found.items() if name in set(self.names)}

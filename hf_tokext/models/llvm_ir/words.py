@@ -48,16 +48,18 @@ dllimport dllexport default hidden protected dso_local dso_preemptable externall
 nodeduplicate samesize ccc fastcc coldcc cfguard_checkcc ghccc webkit_jscc anyregcc preserve_mostcc preserve_allcc
 preserve_nonecc swiftcc swifttailcc tailcc cxx_fast_tlscc x86_stdcallcc x86_fastcallcc x86_thiscallcc x86_regcallcc
 x86_vectorcallcc x86_intrcc win64cc x86_64_sysvcc arm_apcscc arm_aapcscc arm_aapcs_vfpcc aarch64_vector_pcs
-amdgpu_kernel amdgpu_device ptx_kernel ptx_device spir_func spir_kernel cc tail musttail notail nuw nsw exact inbounds
+amdgpu_kernel amdgpu_vs amdgpu_ls amdgpu_hs amdgpu_es amdgpu_gs amdgpu_ps amdgpu_cs amdgpu_cs_chain
+amdgpu_cs_chain_preserve amdgpu_gfx aarch64_sve_vector_pcs avr_intrcc avr_signalcc msp430_intrcc intel_ocl_bicc hhvmcc hhvm_ccc
+m68k_rtdcc graalcc riscv_vector_cc c ptx_kernel ptx_device spir_func spir_kernel cc tail musttail notail nuw nsw exact inbounds
 nusw inrange disjoint samesign nneg fast nnan ninf nsz arcp contract reassoc afn volatile atomic unordered monotonic
-acquire release acq_rel seq_cst syncscope singlethread weak xchg nand max min umax umin fmax fmin uinc_wrap udec_wrap
+acquire release acq_rel seq_cst syncscope weak xchg nand max min umax umin fmax fmin fmaximum fminimum uinc_wrap udec_wrap usub_cond usub_sat
 eq ne ugt uge ult ule sgt sge slt sle oeq ogt oge olt ole one ord ueq une uno sideeffect alignstack inteldialect
 unwind blockaddress dso_local_equivalent no_cfi splat ptrauth x vscale inalloca swifterror uselistorder uselistorder_bb
-distinct DIExpression DIArgList code_model tiny small kernel medium large sanitize_address_dyninit no_sanitize_address
+distinct code_model sanitize_address_dyninit no_sanitize_address no_sanitize_hwaddress
 """)
 
 ATTRIBUTES = _listed("""
-alwaysinline allockind allocsize alloc_align allocalign allocptr argmemonly byref byval builtin captures cold convergent
+alwaysinline allockind allocsize allocalign allocptr argmemonly byref byval builtin captures cold convergent
 coro_only_destroy_when_complete dead_on_unwind dead_on_return dereferenceable dereferenceable_or_null disable_sanitizer_instrumentation
 elementtype fn_ret_thunk_extern hot hybrid_patchable immarg inaccessiblememonly inaccessiblemem_or_argmemonly initializes inlinehint
 inreg jumptable memory minsize mustprogress naked nest noalias nobuiltin nocallback nocapture nocf_check nocreateundeforpoison
@@ -67,7 +69,8 @@ optforfuzzing optnone optsize preallocated presplitcoroutine range read readnone
 safestack sanitize_address sanitize_hwaddress sanitize_memory sanitize_memtag sanitize_numerical_stability
 sanitize_realtime sanitize_thread shadowcallstack signext skipprofile speculatable speculative_load_hardening sret ssp
 sspreq sspstrong strictfp swiftasync swiftself uwtable sync async vscale_range willreturn writable write writeonly zeroext
-argmem inaccessiblemem errnomem address address_is_null provenance read_provenance ret alloc realloc free uninitialized zeroed aligned
+argmem inaccessiblemem errnomem address address_is_null provenance read_provenance
+nan snan qnan inf pinf norm nnorm pnorm nsub psub zero nzero pzero
 """)
 
 FIELDS = _listed("""
@@ -85,7 +88,7 @@ METADATA = _listed("""
 dbg tbaa tbaa.struct prof range llvm.loop llvm.access.group llvm.mem.parallel_loop_access nonnull noundef align
 alias.scope noalias dereferenceable dereferenceable_or_null invariant.load invariant.group unpredictable nontemporal nosanitize srcloc
 heapallocsite callees annotation type vcall_visibility associated callback absolute_symbol kcfi_type memprof callsite
-section_prefix exclude pcsections DIAssignID func_sanitize coro.outside.frame llvm.module.flags llvm.ident llvm.dbg.cu
+section_prefix fpmath irr_loop llvm.preserve.access.index make.implicit mmra exclude pcsections DIAssignID func_sanitize coro.outside.frame llvm.module.flags llvm.ident llvm.dbg.cu
 llvm.linker.options llvm.commandline llvm.dependent-libraries opencl.ocl.version DILocation DISubprogram DILocalVariable DIGlobalVariable
 DIGlobalVariableExpression DIExpression DIBasicType DIDerivedType DICompositeType DISubroutineType DIFile
 DICompileUnit DILexicalBlock DILexicalBlockFile DINamespace DIModule DITemplateTypeParameter DITemplateValueParameter
@@ -106,6 +109,7 @@ llvm.loop.vectorize.width llvm.loop.isvectorized llvm.loop.unroll.runtime.disabl
 char short float double any&#32;pointer omnipotent&#32;char Simple&#32;C/C++&#32;TBAA Simple&#32;C++&#32;TBAA long&#32;long bool
 PIC&#32;Level PIE&#32;Level Debug&#32;Info&#32;Version Dwarf&#32;Version RtLibUseGOT x86_64-pc-linux-gnu x86_64-unknown-linux-gnu
 +cx8,+fxsr,+mmx,+sse,+sse2,+x87 +cx8,+mmx,+sse,+sse2,+x87 align deopt nonnull noundef ~{dirflag},~{fpsr},~{flags}
+tiny small kernel medium large singlethread alloc,uninitialized alloc,zeroed free realloc
 e-m:e-p270:32:32-p271:32:32-p272:64:64-i64:64-f80:128-n8:16:32:64-S128
 e-m:e-p270:32:32-p271:32:32-p272:64:64-i64:64-i128:128-f80:128-n8:16:32:64-S128
 """)

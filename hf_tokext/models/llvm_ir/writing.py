@@ -2,9 +2,19 @@
 
 from collections.abc import Iterable
 
-from hf_tokext.models.llvm_ir.grammar_ir import AFTER_DIGITS, BETWEEN, DIGITS, REST, IRGrammar
+from hf_tokext.models.llvm_ir.grammar_ir import (
+    AFTER_DIGITS,
+    DEEPEST,
+    DIGITS,
+    LABEL,
+    OUTSIDE,
+    PAGE,
+    REST,
+    SIGNED,
+    IRGrammar,
+)
 from hf_tokext.models.llvm_ir.names import RecentNames
-from hf_tokext.models.llvm_ir.vocabulary_ir import EXPONENTS, FORMS, NUMBERED, Tokens
+from hf_tokext.models.llvm_ir.vocabulary_ir import EXPONENTS, FORMS, NUMBERED, POOL, Tokens
 from hf_tokext.vocabulary.ir_lexer import CLOSERS, OPENERS
 from hf_tokext.vocabulary.ir_parts import MODULE, TAIL, WITHOUT_RESULT
 
@@ -29,44 +39,76 @@ def write_lexemes(indices: Iterable[int], tokens: Tokens, grammar: IRGrammar) ->
     forms = {index: FORMS[name] for name, index in tokens.forms.items()}
     refer = {index: (sort, slot) for sort, places in tokens.refer.items() for slot, index in enumerate(places)}
     goes_on = {tokens.more, tokens.point, *tokens.exponents.values()}
-    current, label, form = bytearray(), False, None
+    whole = {index: lexeme for index, lexeme in tokens.lexeme.items() if index not in grammar.brackets}
+    whole |= {index: f"%{number}" for number, index in enumerate(tokens.locals)}
+    open_: list[str] = []
+    current, label, page = bytearray(), False, 0
 
     def flush() -> None:
-        nonlocal current, label
+        nonlocal label
         if current:
             text = current.decode("utf-8", "replace")
             found.append(f"{text[1:]}:" if label else text)
-        current, label = bytearray(), False
+        current.clear()
+        label = False
 
-    state = grammar.advance(grammar.start(), 0)
+    # What `IRGrammar.allowed` and `advance` say, without a mask and a state for every token.
+    inside = OUTSIDE
     for index in indices:
-        if index < 2 or index >= grammar.size or not grammar.allowed(state)[index]:
+        if inside.between and index in whole:
+            if current:
+                flush()
+            found.append(whole[index])
+            inside = OUTSIDE
             continue
-        if state.mode in (BETWEEN, AFTER_DIGITS) and index not in goes_on:
+        after = None if index < 2 else grammar.moves(inside).get(index)
+        if after is None:
+            if index in grammar.brackets and inside.between:
+                bracket = grammar.brackets[index]
+                if len(open_) == DEEPEST if bracket in OPENERS else open_[-1:] != [CLOSERS[bracket]]:
+                    continue
+                flush()
+                found.append(bracket)
+                open_.append(bracket) if bracket in OPENERS else open_.pop()
+            elif index in refer and (inside.between or (inside.mode == LABEL and refer[index][0] == "%")):
+                sort, slot = refer[index]
+                if slot >= len(names[sort]):
+                    continue
+                if inside.between:
+                    flush()
+                current += names[sort].name(slot).encode()
+            else:
+                continue
+            inside = OUTSIDE
+            continue
+        if inside.between and index not in goes_on:
             flush()
-        before, state = state, grammar.advance(state, index)
         if index == tokens.label:
             label = True
-        elif index in refer:
-            sort, slot = refer[index]
-            current += names[sort].name(slot).encode()
+        elif index in tokens.pages:
+            page = POOL * (index - tokens.pages.start + 1)
+        elif inside.mode == PAGE:
+            current += b"%%%d" % (page + index - tokens.locals.start)
         elif index in forms:
-            form = forms[index]
-            current += form.before.encode()
-        elif index == tokens.end and before.form and form is not None:
+            current += forms[index].before.encode()
+        elif index == tokens.end and inside.form:
+            form = forms[inside.form]
             current += form.after.encode()
             if form.names:
                 names[form.names].add(current.decode("utf-8", "replace"))
         else:
             current += texts[index]
-    if state.mode == REST and form is not None:
-        current += form.after.encode()
-    elif state.mode == DIGITS:
-        current += b"0" * state.digits
-    elif state.mode not in (BETWEEN, AFTER_DIGITS):
+        inside = after
+    if inside.mode == REST:
+        current += forms[inside.form].after.encode()
+    elif inside.part == SIGNED and inside.mode in (DIGITS, AFTER_DIGITS):
+        current += b"0" * inside.digits + b"."
+    elif inside.mode == DIGITS:
+        current += b"0" * inside.digits
+    elif not inside.between:
         current.clear()
     flush()
-    return found + [OPENERS[bracket] for bracket in reversed(state.brackets)]
+    return found + [OPENERS[bracket] for bracket in reversed(open_)]
 
 
 def _texts(tokens: Tokens) -> dict[int, bytes]:
@@ -77,7 +119,7 @@ def _texts(tokens: Tokens) -> dict[int, bytes]:
     found |= {index: f"%{number}".encode() for number, index in enumerate(tokens.locals)}
     found |= {index: b"%d" % (place % 10) for place, index in enumerate(tokens.digits)}
     found |= {index: tokens.pieces.pieces[place] for place, index in enumerate(tokens.strings)}
-    return found | {tokens.minus: b"-", tokens.point: b".", tokens.more: b"", tokens.end: b""}
+    return found | {tokens.minus: b"-", tokens.plus: b"+", tokens.point: b".", tokens.more: b"", tokens.end: b""}
 
 
 def lay_out(found: list[str]) -> str:

@@ -142,7 +142,10 @@ ORDER = list(PARTS)
 
 
 class Place(NamedTuple):
-    """Where one is in a bracket: the part that was last read (None at the beginning), and tokens read of it."""
+    """Where one is in a bracket: the part that was last read (None at the beginning), and tokens read of it.
+
+    Parts that hold no more tokens count as read to the end: an atom map after a 0, and hydrogen, which has no chirality.
+    """
 
     part: str | None = None
     read: int = 0
@@ -185,8 +188,10 @@ def step(place: Place, token: str) -> Place | None:
             needs = {"count": "hydrogen", "charge": "sign", "map": "colon"}.get(part)
             fits = same or (at > now and part != "element" and (needs is None or needs == place.part))
         zero = token == "0" and part in ("isotope", "charge") and place.part != part
-        if fits and not zero and not (place.part == "colon" and part != "map"):
-            return Place(part, place.read + 1 if same else 1)
+        turned = part == "chiral" and place.part == "element" and place.read > 1
+        if fits and not zero and not turned and not (place.part == "colon" and part != "map"):
+            whole = (token == "0" and part == "map" and not same) or (token == "H" and part == "element")
+            return Place(part, place.read + 1 if same else PARTS["map"] if whole else 1)
     return None
 
 

@@ -1,13 +1,15 @@
 """Identifiers of the surroundings of atoms in three dimensions: E3FP (Axen et al. 2017, 10.1021/acs.jmedchem.7b00696)."""
 
-import struct
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from hf_tokext.errors import TextError, VocabularyError
 from hf_tokext.models.molecule.libraries import library
-from hf_tokext.models.molecule.stereo import stereo_codes
+from hf_tokext.models.molecule.stereo import Neighbours, stereo_codes
 
 NOT_BONDED = 5
 
@@ -22,6 +24,9 @@ class E3FP:
         step: what the radius grows by from a level to the next, in ångström.
         stereo: whether the arrangement of neighbours in space counts.
         share: an atom's shell of the same atoms as one accepted before takes the identifier of that one.
+
+    Raises:
+        VocabularyError: a setting is out of range.
     """
 
     bits: int = 4096
@@ -29,6 +34,10 @@ class E3FP:
     step: float = 1.718
     stereo: bool = True
     share: bool = True
+
+    def __post_init__(self) -> None:
+        if self.bits < 1 or self.levels < 1 or not self.step > 0:
+            raise VocabularyError(f"bits and levels must be 1 or above, and the step above 0 ångström: {self}")
 
     def to_dict(self) -> dict[str, Any]:
         """Give the settings.
@@ -47,6 +56,9 @@ class E3FP:
 
         Returns:
             [atoms, levels] int64; -1 where there is no shell: hydrogens, and levels that add nothing to the molecule.
+
+        Raises:
+            TextError: it has no such conformer, or only a flat drawing.
         """
         found = self.identifiers(molecule, conformer)
         return np.where(found == NONE, -1, found % self.bits)
@@ -60,15 +72,18 @@ class E3FP:
 
         Returns:
             [atoms, levels] int64, signed 32-bit numbers; `NONE` where there is no shell.
+
+        Raises:
+            TextError: it has no such conformer, or only a flat drawing.
         """
         heavy = [atom.GetIdx() for atom in molecule.GetAtoms() if atom.GetAtomicNum() > 1]
         found = np.full((molecule.GetNumAtoms(), self.levels), NONE, dtype=np.int64)
         if heavy:
-            places = molecule.GetConformer(conformer).GetPositions()[heavy]
+            places = _places(molecule, conformer)[heavy]
             found[heavy] = self._shells(_atom_hashes(molecule, heavy), _bonds(molecule, heavy), places)
         return found
 
-    def _shells(self, first: list[int], bonds: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def _shells(self, first: np.ndarray, bonds: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Find the identifiers of heavy atoms.
 
         Args:
@@ -81,76 +96,88 @@ class E3FP:
         """
         size = len(first)
         found = np.full((size, self.levels), NONE, dtype=np.int64)
-        found[:, 0] = first
-        away = places[None] - places[:, None]
-        distances = np.sqrt((away**2).sum(-1))
-        members = [1 << atom for atom in range(size)]
-        own = list(first)
-        accepted = dict(zip(members, own, strict=True))
-        everything = (1 << size) - 1
+        found[:, 0] = own = first
+        distances = np.sqrt(sum((axis[:, None] - axis) ** 2 for axis in places.T))
+        members = np.eye(size, dtype=bool)
+        accepted = {row.tobytes(): identifier for row, identifier in zip(members, own.tolist(), strict=True)}
         for level in range(1, self.levels):
-            if all(each == everything for each in members):
+            if members.all():
                 break
             near = distances <= level * self.step
-            np.fill_diagonal(near, False)
-            before, covered = own, members
-            own, members = [], []
-            for atom in range(size):
-                around = np.flatnonzero(near[atom]).tolist()
-                codes = bonds[atom].tolist()
-                rows = sorted((codes[other], before[other], other) for other in around)
-                pairs = [row[:2] for row in rows]
-                message = [level, before[atom]]
-                if self.stereo:
-                    signs = stereo_codes(pairs, away[atom, [row[2] for row in rows]])
-                    for (code, identifier), sign in sorted(zip(pairs, signs, strict=True)):
-                        message += (code, identifier, sign)
-                else:
-                    for pair in pairs:
-                        message += pair
-                own.append(_hash(message))
-                whole = covered[atom]
-                for other in around:
-                    whole |= covered[other]
-                members.append(whole)
-            fresh = False
-            for identifier, atom in sorted(zip(own, range(size), strict=True)):
-                if members[atom] not in accepted:
-                    accepted[members[atom]] = identifier
-                    fresh = True
-            if not fresh:
+            own = self._next(level, own, bonds, places, near)
+            members = near.astype(np.float32) @ members.astype(np.float32) > 0
+            sets = [row.tobytes() for row in members]
+            known = len(accepted)
+            for identifier, atom in sorted(zip(own.tolist(), range(size), strict=True)):
+                accepted.setdefault(sets[atom], identifier)
+            if len(accepted) == known:
                 break
-            found[:, level] = [accepted[each] for each in members] if self.share else own
+            found[:, level] = [accepted[each] for each in sets] if self.share else own
         return found
+
+    def _next(
+        self, level: int, before: np.ndarray, bonds: np.ndarray, places: np.ndarray, near: np.ndarray
+    ) -> np.ndarray:
+        """Identifiers of a level, [N]; `before` are those of the level before, `near` [N, N] is who lies in the sphere."""
+        size = len(before)
+        atoms, others = np.nonzero(near & ~np.eye(size, dtype=bool))
+        codes = bonds[atoms, others]
+        order = np.lexsort((before[others], codes, atoms))
+        atoms, others, codes = atoms[order], others[order], codes[order]
+        columns = [codes, before[others]]
+        if self.stereo:
+            found = Neighbours(atoms, codes, before[others], places[others] - places[atoms])
+            signs = stereo_codes(found, size)
+            order = np.lexsort((signs, before[others], codes, atoms))
+            columns = [column[order] for column in (*columns, signs)]
+        heads, rows = _bytes([np.full(size, level), before]), _bytes(columns)
+        ends = np.cumsum(np.bincount(atoms, minlength=size)) * 8 * len(columns)
+        spans = pairwise([0, *ends.tolist()])
+        return np.array([_hash(heads[16 * at : 16 * at + 16] + rows[slice(*span)]) for at, span in enumerate(spans)])
 
 
 NONE = 1 << 40
 
 
-def _hash(numbers: list[int]) -> int:
-    return library("mmh3").hash(struct.pack(f"<{len(numbers)}q", *numbers), 0)
+def _places(molecule: Any, conformer: int) -> np.ndarray:
+    """Coordinates of all atoms, [atoms, 3] in ångström."""
+    try:
+        found = molecule.GetConformer(conformer)
+    except ValueError as error:
+        there = [each.GetId() for each in molecule.GetConformers()]
+        raise TextError(f"the molecule has no conformer {conformer}, but {there}; read_molecule makes one") from error
+    if not found.Is3D():
+        raise TextError("the molecule has a flat drawing, no conformer; read_molecule makes one")
+    return np.asarray(found.GetPositions())
 
 
-def _atom_hashes(molecule: Any, heavy: list[int]) -> list[int]:
-    """Identifiers of level 0: what RDKit's Morgan fingerprint says of an atom."""
+def _bytes(columns: Sequence[Any]) -> bytes:
+    """Columns of 64-bit numbers, row by row."""
+    return np.stack(columns, -1).astype("<i8").tobytes()
+
+
+def _hash(data: bytes) -> int:
+    """The signed 32-bit hash."""
+    return library("mmh3").hash(data, 0)
+
+
+def _atom_hashes(molecule: Any, heavy: list[int]) -> np.ndarray:
+    """Identifiers of level 0, [N]: what RDKit's Morgan fingerprint says of an atom."""
     table = library("rdkit.Chem").GetPeriodicTable()
     found = []
     for index in heavy:
         atom = molecule.GetAtomWithIdx(index)
         number = atom.GetAtomicNum()
-        found.append(
-            _hash(
-                [
-                    number,
-                    atom.GetTotalDegree(),
-                    atom.GetTotalNumHs(),
-                    atom.GetFormalCharge(),
-                    int(atom.GetMass() - table.GetAtomicWeight(number)),
-                    int(atom.IsInRing()),
-                ]
-            )
+        says = (
+            number,
+            atom.GetTotalDegree(),
+            atom.GetTotalNumHs(),
+            atom.GetFormalCharge(),
+            int(atom.GetMass() - table.GetAtomicWeight(number)),
+            int(atom.IsInRing()),
         )
-    return found
+        found.append(_hash(_bytes(says)))
+    return np.array(found)
 
 
 def _bonds(molecule: Any, heavy: list[int]) -> np.ndarray:

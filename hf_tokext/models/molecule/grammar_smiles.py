@@ -1,5 +1,6 @@
 """Which SMILES tokens may follow which, so that brackets, branches and rings close."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,13 +17,14 @@ class State(NamedTuple):
     """What was read.
 
     Attributes:
-        phase: "before", "part" (an atom must follow), "atom", "bond", "branch" (just opened), "closed" (just closed a
-            branch), "bracket", "ended".
+        phase: "before", "part" (an atom must follow), "atom" (all that belongs to one may follow), "bond" (an atom or
+            a ring must follow), "branch" (just opened), "tie" (a bond at the beginning of a branch, where an atom must
+            follow), "bracket", "ended".
         atom: number of the atom that is bound next; -1 for none.
         atoms: their number so far.
-        branches: atoms to go back to.
+        branches: atoms to go back to, and what they are bound to.
         rings: open rings: number, atom, bond.
-        bound: atoms that the last atom is bound to.
+        bound: atoms that the atom which is bound next is bound to already.
         bond: the bond that was read last, or "".
         place: where one is in a bracket.
     """
@@ -30,7 +32,7 @@ class State(NamedTuple):
     phase: str
     atom: int = -1
     atoms: int = 0
-    branches: tuple[int, ...] = ()
+    branches: tuple[tuple[int, tuple[int, ...]], ...] = ()
     rings: tuple[tuple[str, int, str], ...] = ()
     bound: tuple[int, ...] = ()
     bond: str = ""
@@ -50,6 +52,8 @@ class SmilesGrammar(Grammar[State]):
         super().__init__(len(tokens))
         self._tokens = tokens
         self._index = {token: index for index, token in enumerate(tokens)}
+        # tokens of a kind bring the end equally near; rings that are open are kinds of their own
+        self._kinds = dict.fromkeys(ATOMS, "atom") | dict.fromkeys(BONDS, "bond") | dict.fromkeys(RINGS, "ring")
 
     def start(self) -> State:
         """State before the first token of a document.
@@ -95,10 +99,11 @@ class SmilesGrammar(Grammar[State]):
             return [*found, "]"] if bracket.may_end(state.place) else found
         found = [*ATOMS, "["]
         if phase in ("atom", "bond"):
-            found += [ring for ring in RINGS if self._ring_fits(state, ring)]
-        if phase in ("atom", "closed", "branch"):
+            opened = {number for number, _, _ in state.rings}
+            found += [ring for ring in RINGS if ring not in opened or self._ring_fits(state, ring)]
+        if phase in ("atom", "branch"):
             found += BONDS
-        if phase in ("atom", "closed"):
+        if phase == "atom":
             found += ["("]
             if state.branches:
                 found += [")"]
@@ -114,6 +119,17 @@ class SmilesGrammar(Grammar[State]):
                 agrees = not bond or not state.bond or bond == state.bond or directed
                 return agrees and atom != state.atom and atom not in state.bound
         return True
+
+    def _count_needs(self, state: State) -> np.ndarray:
+        needs, known = np.zeros(self.size, dtype=np.int64), dict[str, int]()
+        opened = {number for number, _, _ in state.rings}
+        for index in np.flatnonzero(self.allowed(state)).tolist():
+            token = self._tokens[index]
+            kind = token if state.phase == "bracket" or token in opened else self._kinds.get(token, token)
+            if kind not in known:
+                known[kind] = 1 + self.distance(self._advance(state, index))
+            needs[index] = known[kind]
+        return needs
 
     def distance(self, state: State) -> int:
         """Tokens after which the document can be complete.
@@ -132,30 +148,15 @@ class SmilesGrammar(Grammar[State]):
             return 2 + self._to_close(State("atom", state.atoms, state.atoms + 1, state.branches, state.rings))
         if state.phase == "bracket":
             return bracket.needs(state.place) + 1 + self._to_close(self._bound_atom(state)) + 1
-        if state.phase in ("bond", "branch"):
+        if state.phase in ("bond", "branch", "tie"):
             return 2 + self._to_close(self._bound_atom(state))
         return 1 + self._to_close(state)
 
-    def _to_close(self, state: State) -> int:
+    @staticmethod
+    def _to_close(state: State) -> int:
         """Tokens that close all rings and branches after an atom, as `within` may choose them."""
-        rings, cost, atom, bound, count = (
-            list(state.rings),
-            len(state.branches),
-            state.atom,
-            set(state.bound),
-            state.atoms,
-        )
-        first = state.phase == "atom"
-        while rings:
-            if not first:
-                cost, bound, atom, count = cost + 1, {atom}, count, count + 1
-            first = False
-            for ring in list(rings):
-                if ring[1] != atom and ring[1] not in bound:
-                    rings.remove(ring)
-                    bound.add(ring[1])
-                    cost += 1
-        return cost
+        rings = tuple(atom for _, atom, _ in state.rings)
+        return len(state.branches) + _to_close(rings, state.atom, state.bound, state.atoms, state.phase == "atom")
 
     @staticmethod
     def _bound_atom(state: State) -> State:
@@ -180,15 +181,36 @@ class SmilesGrammar(Grammar[State]):
         if token in ATOMS:
             return self._bound_atom(state)
         if token in BONDS:
-            return state._replace(phase="bond", bond=token)
+            return state._replace(phase="tie" if state.phase == "branch" else "bond", bond=token)
         if token == "(":
-            return state._replace(phase="branch", branches=(*state.branches, state.atom), bound=())
+            here = state.atom, (*state.bound, state.atoms)  # the branch begins with the next atom
+            return state._replace(phase="branch", branches=(*state.branches, here))
         if token == ")":
-            return state._replace(phase="closed", atom=state.branches[-1], branches=state.branches[:-1], bound=())
+            atom, bound = state.branches[-1]
+            return state._replace(atom=atom, branches=state.branches[:-1], bound=bound)
         if token == ".":
             return state._replace(phase="part", atom=-1, bound=())
         opened = {number: atom for number, atom, _ in state.rings}
         if token in opened:
-            rings = tuple(ring for ring in state.rings if ring[0] != token)
-            return state._replace(phase="atom", rings=rings, bound=(*state.bound, opened[token]), bond="")
+            other, rings = opened[token], tuple(ring for ring in state.rings if ring[0] != token)
+            branches = tuple((atom, (*bound, state.atom) if atom == other else bound) for atom, bound in state.branches)
+            return state._replace(phase="atom", rings=rings, branches=branches, bound=(*state.bound, other), bond="")
         return state._replace(phase="atom", rings=(*state.rings, (token, state.atom, state.bond)), bond="")
+
+
+@lru_cache(maxsize=1 << 14)
+def _to_close(rings: tuple[int, ...], atom: int, bound: tuple[int, ...], count: int, may_close: bool) -> int:
+    """Tokens that close rings to these atoms; without `may_close` another atom comes first."""
+    cost, near = 0, set(bound)
+    while rings:
+        if not may_close:
+            cost, near, atom, count = cost + 1, {atom}, count, count + 1
+        may_close, left = False, []
+        for ring in rings:
+            if ring == atom or ring in near:
+                left.append(ring)
+            else:
+                near.add(ring)
+                cost += 1
+        rings = tuple(left)
+    return cost

@@ -8,15 +8,16 @@ import torch
 from torch import nn
 from transformers import GenerationMixin, PreTrainedModel
 
-from hf_tokext.errors import TextError, UnsupportedModelError
-from hf_tokext.models.blocks.installed import InstalledCode
+from hf_tokext.errors import CheckpointError, TextError, UnsupportedModelError
+from hf_tokext.models.blocks.backbone import OnBackbone
 from hf_tokext.models.side_channel.configuration_side_channel import SideChannelConfig
+from hf_tokext.models.side_channel.fitting import check_backbone, check_config
 from hf_tokext.models.side_channel.side_tables import SideTables
 
 SideIds = torch.Tensor | Mapping[str, torch.Tensor]
 
 
-class SideChannelModel(InstalledCode, PreTrainedModel, GenerationMixin):
+class SideChannelModel(OnBackbone, PreTrainedModel, GenerationMixin):
     """What the two models share; `forward` and `generate` take the backbone's arguments, and `side_ids`.
 
     Args:
@@ -27,7 +28,8 @@ class SideChannelModel(InstalledCode, PreTrainedModel, GenerationMixin):
         side: the tables; for PEFT, `modules_to_save=["side"]`.
 
     Raises:
-        UnsupportedModelError: the backbone is of the other kind, or needs the tokens themselves.
+        UnsupportedModelError: the backbone is of the other kind, or needs the tokens themselves; or a causal LM is to be
+            mixed by the published rule.
 
     Source: 3D-MolT5 (arXiv 2406.05797), with its mixing decided position by position.
     """
@@ -35,19 +37,15 @@ class SideChannelModel(InstalledCode, PreTrainedModel, GenerationMixin):
     config_class = SideChannelConfig
     config: SideChannelConfig
     base_model_prefix = "backbone"
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
     model_tags = ["hf_tokext"]
     _auto: Any = None  # which Auto class makes the backbone
     _encoder_decoder = False
 
     def __init__(self, config: SideChannelConfig) -> None:
         super().__init__(config)
-        _check(config, self._encoder_decoder)
+        check_config(config, self._encoder_decoder)
         self.backbone = self._auto.from_config(config.backbone_config)
+        check_backbone(self.backbone)
         config.backbone_config = self.backbone.config  # one object, so that a resized vocabulary is known to both
         self.side = SideTables(config.side_tables or {}, self._embedding().weight.shape[1])
         self._take_after_backbone()
@@ -69,8 +67,13 @@ class SideChannelModel(InstalledCode, PreTrainedModel, GenerationMixin):
             The model with tables, where the given one lies, in its dtype and mode.
 
         Raises:
-            UnsupportedModelError: the model is of another kind.
+            UnsupportedModelError: the model is of another kind, or parts of it lie on disk.
         """
+        if any(parameter.device.type == "meta" for parameter in model.parameters()):
+            raise UnsupportedModelError(
+                "parts of the model lie on disk (device_map); load it into memory, put the tables on it and save it: what "
+                "is saved may be loaded with a device_map"
+            )
         config = SideChannelConfig(
             backbone_config=model.config, side_tables={name: dict(table) for name, table in tables.items()},
             dtype=model.dtype,
@@ -97,6 +100,10 @@ class SideChannelModel(InstalledCode, PreTrainedModel, GenerationMixin):
             self.generation_config = deepcopy(own)
         if hasattr(self.backbone, "accepts_loss_kwargs"):  # the Trainer asks
             self.accepts_loss_kwargs = self.backbone.accepts_loss_kwargs
+        self._is_stateful, self._can_compile_fullgraph = (
+            self.backbone._is_stateful,
+            self.backbone._can_compile_fullgraph,
+        )
 
     def _init_weights(self, module: nn.Module) -> None:
         """Leave the tables alone: they begin as a whole, below; the backbone knows its own."""
@@ -110,18 +117,6 @@ class SideChannelModel(InstalledCode, PreTrainedModel, GenerationMixin):
         """Where the tokens are looked up that the side ids stand beside."""
         return (self.backbone.get_encoder() if self._encoder_decoder else self.backbone).get_input_embeddings()
 
-    def get_input_embeddings(self) -> nn.Module:
-        """Give the embedding of the backbone."""
-        return self.backbone.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the embedding of the backbone.
-
-        Args:
-            value: module from ids to vectors.
-        """
-        self.backbone.set_input_embeddings(value)
-
     def get_output_embeddings(self) -> Any:
         """Give the head of the backbone."""
         return self.backbone.get_output_embeddings()
@@ -134,6 +129,21 @@ class SideChannelModel(InstalledCode, PreTrainedModel, GenerationMixin):
         """
         self.backbone.set_output_embeddings(new_embeddings)
 
+    def resize_token_embeddings(  # type: ignore[override]
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
+    ) -> nn.Module:
+        """Change the backbone's vocabulary in its own way: BART's, for one, has a bias a token.
+
+        Args:
+            new_num_tokens: size, or None for the present one.
+            pad_to_multiple_of: the size is rounded up to a multiple of this.
+            mean_resizing: as upstream.
+
+        Returns:
+            The input embeddings.
+        """
+        return self.backbone.resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
+
     def join_side_ids(self, side_ids: SideIds) -> torch.Tensor:
         """Put ids given by the names of their tables side by side.
 
@@ -145,15 +155,19 @@ class SideChannelModel(InstalledCode, PreTrainedModel, GenerationMixin):
             [B, T, levels of all tables], -1 for none.
 
         Raises:
-            TextError: there is no such table, or nothing is given.
+            TextError: there is no such table, nothing is given, or something else than tensors.
         """
         if isinstance(side_ids, torch.Tensor):
             return side_ids
+        if not isinstance(side_ids, Mapping) or not all(isinstance(ids, torch.Tensor) for ids in side_ids.values()):
+            raise TextError(
+                "side_ids must be a tensor [batch, tokens, levels of all tables], or tensors by name of table"
+            )
         columns = self.config.columns
         unknown = [name for name in side_ids if name not in columns]
         if unknown or not side_ids:
             wrong = f"there is no side table {unknown[0]!r}" if unknown else "side_ids names no table"
-            raise TextError(f"{wrong}; there are: {', '.join(columns)}")
+            raise TextError(f"{wrong}; there are: {', '.join(columns) or 'none'}")
         given = {name: ids if ids.ndim == 3 else ids[..., None] for name, ids in side_ids.items()}
         first = next(iter(given.values()))
         parts = []
@@ -187,53 +201,76 @@ class SideChannelModel(InstalledCode, PreTrainedModel, GenerationMixin):
         if (input_ids is None) == (embeds is None):
             raise TextError("give input_ids or inputs_embeds, and not both")
         found = self._embedding()(input_ids) if embeds is None else embeds
-        if side_ids is None or not self.config.side_tables:
+        if side_ids is None and not self._everywhere:
             return found
+        if side_ids is None:  # the published rules change positions without ids, too
+            levels = sum(table["levels"] for table in (self.config.side_tables or {}).values())
+            side_ids = torch.full((*found.shape[:2], levels), -1, device=found.device)
         return self.side(found, self.join_side_ids(side_ids).to(found.device), input_ids)
 
-    def forward(
+    @property
+    def _everywhere(self) -> bool:
+        """Whether a table has a say at positions without ids."""
+        return any(table["mixing"].startswith("published") for table in (self.config.side_tables or {}).values())
+
+    def _run(
         self,
-        input_ids: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        inputs_embeds: torch.Tensor | None = None,
-        side_ids: SideIds | None = None,
-        labels: torch.Tensor | None = None,
-        **kwargs: Any,
+        input_ids: torch.Tensor | None,
+        inputs_embeds: torch.Tensor | None,
+        side_ids: SideIds | None,
+        given: dict[str, Any],
+        kwargs: dict[str, Any],
     ) -> Any:
-        """Run the backbone on tokens and what stands beside them.
-
-        Args:
-            input_ids: [B, T] ids, unless `inputs_embeds` is given.
-            attention_mask: [B, T], 1 where a token is seen.
-            inputs_embeds: [B, T, D] vectors in place of the tokens'; side ids are mixed into them too.
-            side_ids: [B, T, levels of all tables], -1 for none; or a tensor [B, T, levels] by name of table.
-            labels: as for the backbone; [B, T], -100 is left out.
-            **kwargs: as for the backbone.
-
-        Returns:
-            What the backbone gives: loss in nats a token, logits [B, T, V], the cache.
-        """
+        """Run the backbone on what is mixed, with those of the named arguments that are given, and with the others."""
         encoded = kwargs.get("encoder_outputs") is not None
         embeds = None if encoded else self.mix(input_ids, inputs_embeds, side_ids)
-        return self.backbone(inputs_embeds=embeds, attention_mask=attention_mask, labels=labels, **kwargs)
+        kwargs |= {name: value for name, value in given.items() if value is not None}
+        return self.backbone(inputs_embeds=embeds, **kwargs)
 
-    def _expand_inputs_for_generation(self, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(kwargs.get("side_ids"), Mapping):  # upstream repeats tensors only
-            kwargs["side_ids"] = self.join_side_ids(kwargs["side_ids"])
+    def _validate_model_kwargs(self, model_kwargs: dict[str, Any]) -> None:
+        """What else may be given is for the backbone to say."""
+        self.backbone._validate_model_kwargs({key: value for key, value in model_kwargs.items() if key != "side_ids"})
+
+    def _supports_logits_to_keep(self) -> bool:
+        return self.backbone._supports_logits_to_keep()
+
+    def _prepare_model_inputs(self, *args: Any, **kwargs: Any) -> Any:
+        """Bring the side ids, once a call, into the form in which generation repeats and cuts them."""
         above: Any = super()
-        return above._expand_inputs_for_generation(*args, **kwargs)
+        inputs, name, rest = above._prepare_model_inputs(*args, **kwargs)
+        if rest.get("side_ids") is not None:
+            rest["side_ids"] = self._beside(self.join_side_ids(rest["side_ids"]), inputs, rest)
+        return inputs, name, rest
 
+    def _beside(self, side_ids: torch.Tensor, inputs: torch.Tensor, rest: dict[str, Any]) -> torch.Tensor:
+        """Side ids for a prompt, [B, T] tokens or [B, T, D]."""
+        return side_ids
 
-def _check(config: SideChannelConfig, encoder_decoder: bool) -> None:
-    """Refuse backbones of the other kind, and those that look at tokens themselves."""
-    backbone: Any = config.backbone_config
-    name = type(backbone).__name__
-    if bool(backbone.is_encoder_decoder) is not encoder_decoder:
-        other = "ForCausalLM" if encoder_decoder else "ForConditionalGeneration"
-        kind = "no encoder-decoder" if encoder_decoder else "an encoder-decoder"
-        raise UnsupportedModelError(f"backbone_config is {name}, {kind}; use SideChannel{other}")
-    if getattr(backbone.get_text_config(), "hidden_size_per_layer_input", 0):
-        raise UnsupportedModelError(
-            f"backbone_config is {name}, whose layers look tokens up again, past the embeddings that tables are mixed "
-            "into; choose another backbone"
+    def _get_candidate_generator(self, *args: Any, assistant_model: Any = None, **kwargs: Any) -> Any:
+        given = dict(kwargs["model_kwargs"])
+        side_ids = given.pop("side_ids", None)  # an assistant without tables would refuse them
+        if side_ids is not None and isinstance(assistant_model, SideChannelModel):
+            # to a causal one, what has been written is a longer prompt
+            more = 0 if self._encoder_decoder else kwargs["generation_config"].max_length - side_ids.shape[1]
+            given["side_ids"] = nn.functional.pad(side_ids, (0, 0, 0, max(more, 0)), value=-1)
+        above: Any = super()
+        return above._get_candidate_generator(
+            *args, assistant_model=assistant_model, **(kwargs | {"model_kwargs": given})
         )
+
+    def _adjust_missing_and_unexpected_keys(self, loading_info: Any) -> None:
+        """Refuse a checkpoint that holds a part of a table, or one that its config does not speak of."""
+        for name in self.config.side_tables or {}:
+            keys = {key for key in self.state_dict() if key.startswith(f"side.tables.{name}.")}
+            lacking = keys & set(loading_info.missing_keys)
+            if lacking and lacking != keys:
+                raise CheckpointError(
+                    f"the checkpoint lacks {min(lacking)}, but has the rest of the side table; save it anew"
+                )
+        spare = [key for key in loading_info.unexpected_keys if key.startswith("side.tables.")]
+        if spare:
+            raise CheckpointError(
+                f"the checkpoint has {min(spare)}, of a side table that its config does not name or describes otherwise; "
+                f"the config has: {', '.join(self.config.side_tables or {}) or 'none'}"
+            )
+        super()._adjust_missing_and_unexpected_keys(loading_info)

@@ -124,8 +124,13 @@ class SideTables(nn.Module):
             [B, T, D].
 
         Raises:
-            TextError: the ids are of another shape, or outside of their table.
+            TextError: the ids are no whole numbers, of another shape, or outside of their table.
         """
+        if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+            raise TextError(
+                f"side_ids are {str(ids.dtype).removeprefix('torch.')}; they must be whole numbers, -1 for none"
+            )
+        ids = ids.long()  # narrower ones would wrap around at the last id
         tables: list[Any] = list(self.tables.values())
         levels = [table.table["levels"] for table in tables]
         if ids.shape != (*embeddings.shape[:2], sum(levels)):

@@ -1,5 +1,6 @@
 """Drawings without what only editors need, styles as attributes."""
 
+from collections import ChainMap
 from typing import NamedTuple
 
 from hf_tokext.models.svg.styles import Rule, read_sheet, styled
@@ -8,6 +9,7 @@ SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 WITH_TEXT = {"text", "tspan", "tref", "textPath", "title", "desc", "style"}  # where blanks and text count
 NOT_STYLED = {"title", "desc", "style", "script"}
+MOST_MATCHES = 2_000_000  # of a rule and an element
 
 
 class Event(NamedTuple):
@@ -28,7 +30,8 @@ def cleaned(events: list[Event]) -> list[Event]:
     """Leave out metadata, what editors note, and blanks between elements; make styles attributes.
 
     Elements and attributes of other namespaces go, `xlink:href` becomes `href`, and a prefix of SVG itself is taken off. A
-    style sheet goes where all its selectors are tags, ids and classes; where not, it and all styles stay as they are.
+    style sheet goes where all its selectors are tags, ids and classes; where not, where it is for some media only, or where
+    rules and elements are very many, all styles stay as they are.
 
     Args:
         events: of a drawing.
@@ -38,14 +41,15 @@ def cleaned(events: list[Event]) -> list[Event]:
 
     Raises:
         MissingExtraError: tinycss2 is missing.
+        TextError: brackets of a style nest too deep.
     """
     kept = _without_editors(events)
     sheets = _sheets(kept)
     rules: list[Rule] | None = []
     for sheet in sheets:
-        read = read_sheet(sheet)
+        read = None if sheet is None else read_sheet(sheet)
         rules = None if rules is None or read is None else rules + read
-    if rules is None:
+    if rules is None or len(rules) * len(kept) > MOST_MATCHES:
         return _joined(kept)
     found, sheet_depth = [], 0
     for event in kept:
@@ -73,36 +77,40 @@ def _joined(events: list[Event]) -> list[Event]:
     return found
 
 
-def _sheets(events: list[Event]) -> list[str]:
-    """Texts of the style elements."""
-    found, inside = [], 0
+def _sheets(events: list[Event]) -> list[str | None]:
+    """Texts of the style elements: "" for what is no CSS, None for what is for some media only."""
+    found: list[str | None] = []
+    inside, is_read = 0, False
     for event in events:
         if event.name == "style":
             inside += 1
-            found.append("")
+            is_css = event.attributes.get("type", "").strip().lower() in ("", "text/css")
+            is_read = is_css and event.attributes.get("media", "").strip().lower() in ("", "all", "screen")
+            found.append("" if is_read or not is_css else None)
         elif inside and event.text is not None:
-            found[-1] += event.text
+            found[-1] = f"{found[-1]}{event.text}" if is_read else found[-1]
         elif inside and not event.name:
             inside -= 1
     return found
 
 
 def _without_editors(events: list[Event]) -> list[Event]:
-    spaces: list[dict[str, str]] = [{}]  # namespaces by prefix, of each open element
+    spaces: list[ChainMap[str, str]] = [ChainMap()]  # namespaces by prefix, of each open element
     names: list[str] = []  # of the open elements that are kept
     found: list[Event] = []
     dropped = 0  # elements open inside one that goes
     for event in events:
         if event.text is not None:
-            counts = names and (names[-1] in WITH_TEXT or spaces[-1].get(" preserve"))
+            counts = not WITH_TEXT.isdisjoint(names) or spaces[-1].get(" preserve")
             if not dropped and names and names[-1] != "script" and (event.text.strip() or counts):
                 found.append(event)
         elif event.name:
-            known = spaces[-1] | {key[6:]: value for key, value in event.attributes.items() if key.startswith("xmlns:")}
+            new = {key[6:]: value for key, value in event.attributes.items() if key.startswith("xmlns:")}
             if "xmlns" in event.attributes:
-                known[""] = event.attributes["xmlns"]
+                new[""] = event.attributes["xmlns"]
             if "xml:space" in event.attributes:
-                known[" preserve"] = "yes" if event.attributes["xml:space"] == "preserve" else ""
+                new[" preserve"] = "yes" if event.attributes["xml:space"] == "preserve" else ""
+            known = spaces[-1].new_child(new) if new else spaces[-1]
             spaces.append(known)
             prefix, _, local = event.name.rpartition(":")
             foreign = known.get(prefix, "" if prefix else SVG) != SVG
@@ -122,7 +130,7 @@ def _without_editors(events: list[Event]) -> list[Event]:
     return found
 
 
-def _attributes(attributes: dict[str, str], known: dict[str, str]) -> dict[str, str]:
+def _attributes(attributes: dict[str, str], known: ChainMap[str, str]) -> dict[str, str]:
     found = {}
     for key, value in attributes.items():
         prefix, _, local = key.rpartition(":")

@@ -52,8 +52,8 @@ class SVGDomain(Domain):
                 f"mode {mode!r} is not lossless or quantised, or a grid of {grid} not of 2 to 8,192 steps"
             )
         self._mode, self._grid = mode, grid
-        self._pieces = StringPieces()
         commands = [*COMMANDS, *(command.lower() for command in COMMANDS)]
+        self._pieces = StringPieces(len(STRUCTURE) + len(ELEMENTS) + len(ATTRIBUTES) + len(commands))
         parts = {
             "structure": list(STRUCTURE),
             "elements": [f"el:{name}" for name in ELEMENTS],
@@ -79,22 +79,28 @@ class SVGDomain(Domain):
         self._elements, self._attributes, self._strings = ranges["elements"], ranges["attributes"], ranges["strings"]
         self._commands = all_commands
         self._command_of = {index: command for command, index in self._commands.items()}
+        self._spelling = dict(zip(self._strings, self._pieces.pieces, strict=True))
+        self._spelling |= {index: command.encode() for index, command in self._command_of.items()}
         self._element, self._attribute, self._named, self._text, self._end = range(2, 7)
         self._element_of = {name: self.index(f"el:{name}") for name in ELEMENTS}
         self._attribute_of = {name: self.index(f"at:{name}") for name in ATTRIBUTES}
-        self.grammar = (QuantisedGrammar if self._on_grid else SVGGrammar)(
-            len(self.tokens), element=self._element, attribute=self._attribute, named=self._named, text=self._text,
-            end=self._end, elements=self._elements, attributes=self._attributes, path_data=self._attribute_of["d"],
-            commands=ranges["commands"], strings=self._strings,
-            letters=[self._strings[at] for at, piece in enumerate(self._pieces.pieces) if LETTERS.fullmatch(piece)],
-            first_letters=[self._strings[at] for at, piece in enumerate(self._pieces.pieces) if FIRST.fullmatch(piece)],
+        self.grammar: SVGGrammar = self._grammar_of(ranges["commands"])
+
+    def _grammar_of(self, commands: range) -> SVGGrammar:
+        pieces, on_grid = self._pieces.pieces, self._on_grid
+        kinds: dict[str, Any] = {
+            "element": self._element, "attribute": self._attribute, "named": self._named, "text": self._text,
+            "end": self._end, "elements": self._elements, "attributes": self._attributes,
+            "path_data": self._attribute_of["d"], "commands": commands, "strings": self._strings,
+            "letters": [self._strings[at] for at, piece in enumerate(pieces) if LETTERS.fullmatch(piece)],
+            "first_letters": [self._strings[at] for at, piece in enumerate(pieces) if FIRST.fullmatch(piece)],
+        }  # fmt: skip
+        if on_grid is None:
+            return SVGGrammar(len(self.tokens), **kinds)
+        return QuantisedGrammar(
+            len(self.tokens), far=on_grid.far, steps=on_grid.steps, turns=on_grid.turns, arcs=on_grid.arcs,
+            letters_of=self._command_of, geometry={self._attribute_of[key]: at for key, at in GEOMETRY.items()}, **kinds,
         )  # fmt: skip
-        if isinstance(self.grammar, QuantisedGrammar) and self._on_grid:
-            tokens = self._on_grid
-            self.grammar.far, self.grammar.steps = tokens.far, tokens.steps
-            self.grammar.turns, self.grammar.arcs = tokens.turns, tokens.arcs
-            self.grammar.letters_of = self._command_of
-            self.grammar.geometry = {self._attribute_of[key]: state for key, state in GEOMETRY.items()}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -126,7 +132,7 @@ class SVGDomain(Domain):
                 if on_grid is not None:
                     found.extend(on_grid)
                 else:
-                    found.extend(self._path(value) if key == "d" else self._string(value))
+                    found.extend(self._path(value) if key == "d" else self._pieces.split(value))
 
         def end() -> None:
             found.append(self._end)
@@ -135,7 +141,7 @@ class SVGDomain(Domain):
 
         def characters(run: str) -> None:
             found.append(self._text)
-            found.extend(self._string(run))
+            found.extend(self._pieces.split(run))
 
         if self._on_grid is None:
             read_xml(text, start, end, characters)
@@ -165,7 +171,7 @@ class SVGDomain(Domain):
         Returns:
             Well-formed XML, on one line but for the breaks in its text.
         """
-        writer, state = Writer(), self.grammar.advance(self.grammar.start(), 0)
+        writer, state, follow = Writer(), self.grammar.advance(self.grammar.start(), 0), self.grammar.follow
         steps: list[float | None] = [None]
         parts: list[tuple[int, list[int]]] = []  # tokens of an element's start, and the strings behind each
 
@@ -175,16 +181,13 @@ class SVGDomain(Domain):
                 parts.clear()
 
         run: list[int] | None = None  # of text
+        size, first = self.grammar.size, self._attributes.stop  # of path commands, strings and what lies on the grid
         for index in indices:
-            if index == 0 or not (0 <= index < self.grammar.size and self.grammar.allowed(state)[index]):
+            after = follow(state, index) if 0 < index < size else None
+            if after is None:
                 continue
-            state = self.grammar.advance(state, index)
-            if (
-                index in self._strings
-                or index in self._command_of
-                or index == self._named
-                or index >= self._strings.stop
-            ):
+            state = after
+            if index >= first or index == self._named:
                 (parts[-1][1] if run is None else run).append(index)
                 continue
             if run is not None:
@@ -210,22 +213,18 @@ class SVGDomain(Domain):
 
     def _spelt(self, name: str, known: dict[str, int], other: int) -> list[int]:
         """An element or attribute, by its own token or by its name."""
-        return [known[name]] if name in known else [other, *self._string(name), self._named]
-
-    def _string(self, text: str) -> list[int]:
-        return [self._strings[place] for place in self._pieces.split(text)]
+        return [known[name]] if name in known else [other, *self._pieces.split(name), self._named]
 
     def _path(self, value: str) -> list[int]:
         """Path data: commands have tokens of their own."""
         found: list[int] = []
         for part in COMMAND.split(value):
-            found += [self._commands[part]] if part in self._commands else self._string(part)
+            found += [self._commands[part]] if part in self._commands else self._pieces.split(part)
         return found
 
     def _joined(self, indices: list[int]) -> str:
         """Text of pieces and commands."""
-        start, commands = self._strings.start, self._command_of
-        return self._pieces.join(ord(commands[index]) if index in commands else index - start for index in indices)
+        return self._pieces.join(map(self._spelling.__getitem__, indices))
 
     def _start_of(
         self, parts: list[tuple[int, list[int]]], steps: list[float | None]
@@ -243,7 +242,8 @@ class SVGDomain(Domain):
             steps.append(None)
             return name, [(key, self._joined(value)) for key, value in attributes]
         stop, commands = self._strings.stop, self._command_of
-        on_grid = [any(index >= stop or index in commands for index in value) for _, value in attributes]
+        # the grammar lets no value begin on the grid and go on with pieces of strings
+        on_grid = [bool(value) and (value[0] >= stop or value[0] in commands) for _, value in attributes]
         texts = ["" if there else self._joined(value) for (_, value), there in zip(attributes, on_grid, strict=True)]
         named = [(key, text) for (key, _), text in zip(attributes, texts, strict=True)]
         step = step_inside(dict(reversed(named)), steps[-1], self._grid)  # the first of a name counts

@@ -1,13 +1,13 @@
 """Which tokens of a drawing may follow which."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from hf_tokext.models.svg.reading import DEEPEST
 from hf_tokext.vocabulary.grammar import Grammar
-
-DEEPEST = 64  # elements inside each other that are generated
 
 # Where a document stands: before it, behind its opening token, in the name of an element or attribute, among the
 # attributes of an element, in the value of one, in text, between elements, behind the root, behind its closing token.
@@ -64,6 +64,12 @@ class SVGGrammar(Grammar[Place]):
         self._elements, self._attributes, self._path_data = elements, attributes, path_data
         self._commands, self._strings, self._letters, self._first_letters = commands, strings, letters, first_letters
         self._masks = lru_cache(4096)(self._mask)  # of some thousand tokens each
+        self._followed = lru_cache(1 << 16)(self._after)
+        self._kinds = list(range(size))  # a token that may stand wherever each one may, with the same after it
+        self._are_alike(elements)
+        self._are_alike(sorted(set(strings) - set(letters)))
+        self._are_alike(sorted(set(letters) - set(first_letters)))
+        self._are_alike(first_letters)
 
     def start(self) -> Place:
         """State before the opening token."""
@@ -106,6 +112,32 @@ class SVGGrammar(Grammar[Place]):
             [size] bool.
         """
         return self._masks(state._replace(depth=min(state.depth, 1) if state.depth < DEEPEST else DEEPEST))
+
+    def follow(self, state: Place, index: int) -> Place | None:
+        """Read one token, fast.
+
+        Args:
+            state: what was read before.
+            index: the token, from 0 to `size` - 1.
+
+        Returns:
+            The state after it, None where it may not stand here.
+        """
+        return self._followed(state, self._kinds[index])
+
+    def _after(self, state: Place, index: int) -> Place | None:
+        return self._advance(state, index) if self.allowed(state)[index] else None
+
+    def _count_needs(self, state: Place) -> np.ndarray:
+        needs = np.zeros(self.size, dtype=np.int64)
+        found = np.flatnonzero(self.allowed(state))
+        kinds, where = np.unique(np.array(self._kinds)[found], return_inverse=True)
+        needs[found] = np.array([1 + self.distance(self._advance(state, kind)) for kind in kinds.tolist()])[where]
+        return needs
+
+    def _are_alike(self, tokens: Sequence[int]) -> None:
+        for index in tokens:
+            self._kinds[index] = tokens[0]
 
     def _mask(self, state: Place) -> np.ndarray:
         found = np.zeros(self.size, dtype=bool)

@@ -22,13 +22,16 @@ _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
 
 
 class StringPieces:
-    """Pieces of strings, and their places in a list.
+    """Pieces of strings as tokens.
+
+    Args:
+        first: token of the first piece.
 
     Attributes:
         pieces: bytes of each; the first 256 are the bytes themselves.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
         digits = [f"{number:0{size}}" for size in (2, 3) for number in range(10**size)]
         fractions = [f".{number:0{size}}" for size in (1, 2, 3) for number in range(10**size)]
         signed = [f"{sign}{number}" for sign in (" ", ",", "-") for number in range(1000)]
@@ -37,7 +40,7 @@ class StringPieces:
         blanks += [" " * count for count in range(2, LONGEST_RUN + 1)] + ["\n" + "\t" * count for count in range(1, 7)]
         texts = [*digits, *fractions, *signed, *colors, *blanks, *WORDS]
         self.pieces = [bytes([byte]) for byte in range(256)] + [text.encode() for text in dict.fromkeys(texts)]
-        self._place = {piece: place for place, piece in enumerate(self.pieces)}
+        self._token = {piece: token for token, piece in enumerate(self.pieces, first)}
         words = b"|".join(re.escape(word.encode()) for word in sorted(WORDS, key=len, reverse=True))
         self._pattern = re.compile(
             words
@@ -52,20 +55,21 @@ class StringPieces:
             text: the text, without lone surrogates.
 
         Returns:
-            Places of the pieces; their bytes, joined, are the text's.
+            Tokens of the pieces; their bytes, joined, are the text's.
         """
-        return [self._place[piece] for piece in self._pattern.findall(text.encode())]
+        return list(map(self._token.__getitem__, self._pattern.findall(text.encode())))
 
-    def join(self, places: Iterable[int]) -> str:
+    @staticmethod
+    def join(pieces: Iterable[bytes]) -> str:
         """Give the text of pieces.
 
         Args:
-            places: places of pieces.
+            pieces: bytes of each.
 
         Returns:
             The text, without bytes that are no UTF-8 and characters that XML does not allow.
         """
-        return _FORBIDDEN.sub("", b"".join(self.pieces[place] for place in places).decode("utf-8", "ignore"))
+        return _FORBIDDEN.sub("", b"".join(pieces).decode("utf-8", "ignore"))
 
     def names(self) -> list[str]:
         """Names of the pieces as tokens: a colon and the text, or "x" and the bytes in hexadecimal."""

@@ -1,9 +1,11 @@
 """CSS of a drawing as attributes."""
 
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from hf_tokext.errors import MissingExtraError
+from hf_tokext.errors import MissingExtraError, TextError
 
 # Properties that SVG 1.1 lets stand as attributes (its appendix on properties), and those of SVG 2 that files have.
 PROPERTIES = frozenset(
@@ -17,7 +19,11 @@ PROPERTIES = frozenset(
     unicode-bidi vector-effect visibility word-spacing writing-mode
     """.split()  # noqa: SIM905 (a list of quoted words would be twice as long)
 )
+MARKERS = ("marker-start", "marker-mid", "marker-end")  # what the shorthand "marker" stands for; it is no attribute
 MOST_RULES = 2000
+DEEPEST = 64  # brackets inside each other
+
+Declaration = tuple[str, str, bool]  # name, value, whether it is important
 
 
 class Rule(NamedTuple):
@@ -33,7 +39,7 @@ class Rule(NamedTuple):
     tag: str
     id: str
     classes: frozenset[str]
-    declarations: list[tuple[str, str, bool]]
+    declarations: tuple[Declaration, ...]
 
     @property
     def specificity(self) -> tuple[int, int, int]:
@@ -54,7 +60,7 @@ class Rule(NamedTuple):
         return self.tag in ("*", tag) and has_id and self.classes <= set(attributes.get("class", "").split())
 
 
-def declarations(text: str) -> list[tuple[str, str, bool]]:
+def declarations(text: str) -> tuple[Declaration, ...]:
     """Read the value of a style attribute.
 
     Args:
@@ -65,9 +71,9 @@ def declarations(text: str) -> list[tuple[str, str, bool]]:
 
     Raises:
         MissingExtraError: tinycss2 is missing.
+        TextError: brackets nest too deep.
     """
-    css = _tinycss2()
-    return _declarations(css, css.parse_blocks_contents(text, skip_comments=True, skip_whitespace=True))
+    return _short_declarations(text) if len(text) < 1000 else _read_declarations(text)
 
 
 def read_sheet(text: str) -> list[Rule] | None:
@@ -81,14 +87,16 @@ def read_sheet(text: str) -> list[Rule] | None:
 
     Raises:
         MissingExtraError: tinycss2 is missing.
+        TextError: brackets nest too deep.
     """
     css = _tinycss2()
+    _check_depth(text)
     found: list[Rule] = []
     for rule in css.parse_stylesheet(text, skip_comments=True, skip_whitespace=True):
         if rule.type != "qualified-rule":
             return None
         given = _declarations(css, css.parse_blocks_contents(rule.content, skip_comments=True, skip_whitespace=True))
-        if any(name not in PROPERTIES for name, _, _ in given if not name.startswith("-")):
+        if any(name not in PROPERTIES for name, _, _ in given if not _is_of_one_renderer(name)):
             return None
         for selector in css.serialize(rule.prelude).split(","):
             simple = _selector(css, selector.strip(), given)
@@ -101,7 +109,8 @@ def read_sheet(text: str) -> list[Rule] | None:
 def styled(tag: str, attributes: dict[str, str], rules: Iterable[Rule]) -> dict[str, str]:
     """Give the attributes of an element with its styles among them.
 
-    A style sheet wins over an attribute, a style attribute over a sheet, and what is important over what is not.
+    A style sheet wins over an attribute, a style attribute over a sheet, and what is important over what is not. What the
+    shorthands "font" and "all" set, which cannot be attributes, stays behind them.
 
     Args:
         tag: name of the element.
@@ -113,25 +122,29 @@ def styled(tag: str, attributes: dict[str, str], rules: Iterable[Rule]) -> dict[
 
     Raises:
         MissingExtraError: tinycss2 is missing.
+        TextError: brackets nest too deep.
     """
     matching = sorted((rule for rule in rules if rule.matches(tag, attributes)), key=lambda rule: rule.specificity)
-    own = declarations(attributes["style"]) if attributes.get("style", "").strip() else []
-    given = [each for rule in matching for each in rule.declarations] + own
+    own = declarations(attributes["style"]) if attributes.get("style", "").strip() else ()
+    given = [*(each for rule in matching for each in rule.declarations), *own]
+    shorthands = {name for name, _, _ in given if name in ("font", "all")}
     found = {name: value for name, value in attributes.items() if name != "style"}
     left: dict[str, str] = {}
     for name, value, _ in sorted(given, key=lambda each: each[2]):  # stable: the important ones last
-        if name in PROPERTIES:
+        stays = "all" in shorthands or (name.startswith("font-") and "font" in shorthands)
+        if name in PROPERTIES and not stays:
             found[name] = value
-        elif not name.startswith("-"):
+        elif not _is_of_one_renderer(name):
+            left.pop(name, None)  # a later one stands later
             left[name] = value
     if left:
         found["style"] = ";".join(f"{name}:{value}" for name, value in left.items())
     return found
 
 
-def _selector(css: Any, text: str, given: list[tuple[str, str, bool]]) -> Rule | None:
+def _selector(css: Any, text: str, given: tuple[Declaration, ...]) -> Rule | None:
     tag, named, classes, after_point = "*", "", [], False
-    for place, token in enumerate(css.parse_component_value_list(text)):
+    for place, token in enumerate(css.parse_component_value_list(text, skip_comments=True)):
         if after_point:
             if token.type != "ident":
                 return None
@@ -148,12 +161,36 @@ def _selector(css: Any, text: str, given: list[tuple[str, str, bool]]) -> Rule |
     return None if after_point or not text else Rule(tag, named, frozenset(classes), given)
 
 
-def _declarations(css: Any, nodes: Iterable[Any]) -> list[tuple[str, str, bool]]:
-    return [
-        (node.lower_name, css.serialize(node.value).strip(), node.important)
-        for node in nodes
-        if node.type == "declaration"
-    ]
+def _read_declarations(text: str) -> tuple[Declaration, ...]:
+    css = _tinycss2()
+    _check_depth(text)
+    return _declarations(css, css.parse_blocks_contents(text, skip_comments=True, skip_whitespace=True))
+
+
+_short_declarations = lru_cache(4096)(_read_declarations)  # elements of a drawing have styles in common
+
+
+def _declarations(css: Any, nodes: Iterable[Any]) -> tuple[Declaration, ...]:
+    found: list[Declaration] = []
+    for node in nodes:
+        value = css.serialize(node.value).strip() if node.type == "declaration" else ""
+        if value:
+            names = MARKERS if node.lower_name == "marker" else (node.lower_name,)
+            found += [(name, value, node.important) for name in names]
+    return tuple(found)
+
+
+def _is_of_one_renderer(name: str) -> bool:
+    """Whether a property is one of a renderer's own; "--" begins a variable."""
+    return name.startswith("-") and not name.startswith("--")
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for bracket in re.findall(r"[(\[{}\])]", text):
+        depth = depth + 1 if bracket in "([{" else max(depth - 1, 0)
+        if depth > DEEPEST:
+            raise TextError(f"a style has more than {DEEPEST} brackets inside each other")
 
 
 def _tinycss2() -> Any:

@@ -9,18 +9,21 @@ import numpy as np
 from hf_tokext.models.svg.path_data import read_numbers
 
 MOST_HALVINGS = 20
-_SIZE = re.compile(r"\s*\+?(\d+\.?\d*|\.\d+)(?:px)?\s*")
-FUNCTION = re.compile(r"\s*,?\s*(matrix|translate|scale|rotate|skewX|skewY)\s*\(([^()]*)\)")
+UNITS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0}  # in px, by CSS
+_SIZE = re.compile(r"\s*\+?(\d+(?:\.\d*)?|\.\d+)(px|pt|pc|mm|cm|in)?\s*", re.IGNORECASE)
+_BOXES = ("clipPathUnits", "maskContentUnits", "patternContentUnits")
+FUNCTION = re.compile(r"[\s,]*(matrix|translate|scale|rotate|skewX|skewY)\s*\(([^()]*)\)")
 
 
 def step_inside(attributes: Mapping[str, str], step: float | None, grid: int) -> float:
     """Give the distance between two lines of the grid inside an element.
 
-    A view box has a grid of its own, of `grid` steps over its longer side. A transform that enlarges what is inside makes
-    the grid finer by a power of two, so that half a step there is at most half a step outside.
+    A view box has a grid of its own, of `grid` steps over its longer side; so has a clip, mask or pattern whose content is
+    measured in boxes of what it is used for. A transform that enlarges what is inside makes the grid finer by a power of
+    two, so that half a step there is at most half a step outside.
 
     Args:
-        attributes: of the element, transform and viewBox among them.
+        attributes: of the element, transform, viewBox and units among them.
         step: distance outside, None for the root.
         grid: steps over the longer side of a view box.
 
@@ -30,12 +33,16 @@ def step_inside(attributes: Mapping[str, str], step: float | None, grid: int) ->
     size = _extent(attributes.get("viewBox", ""))
     if size is None and step is None:
         found = [_SIZE.fullmatch(attributes.get(key, "")) for key in ("width", "height")]
-        size = max((float(match[1]) for match in found if match and len(match[1]) < 12), default=0.0)
+        sizes = [float(match[1]) * UNITS[(match[2] or "").lower()] for match in found if match and len(match[1]) < 12]
+        size = max(sizes, default=0.0)
+    if size is None and any(attributes.get(key) == "objectBoundingBox" for key in _BOXES):
+        size = 1.0
     if size is not None:
         # nine digits, so that every line of the grid has a short spelling and comes back exactly
         return float(f"{size / grid:.8e}") if 1e-6 < size < 1e9 else 1.0
     assert step is not None
-    halvings = math.ceil(math.log2(_enlargement(attributes.get("transform", ""))) - 1e-6)
+    transform = attributes.get("transform") or attributes.get("patternTransform", "")
+    halvings = math.ceil(math.log2(_enlargement(transform)) - 1e-6)
     return min(max(step / 2.0 ** max(-MOST_HALVINGS, min(halvings, MOST_HALVINGS)), 1e-12), 1e12)
 
 

@@ -1,10 +1,14 @@
 """Writing well-formed XML whatever is asked for."""
 
 import re
+from collections import ChainMap
+from functools import lru_cache
 from urllib.parse import quote
+from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-NAME = re.compile(r"[^\W\d][\w.\-]*(:[^\W\d][\w.\-]*)?")
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*(:[A-Za-z_][A-Za-z0-9_.\-]*)?")
+_OTHER_NAME = re.compile(r"[^\s<>/&='\":]+(:[^\s<>/&='\":]+)?")
 _PATH = r"(?:[A-Za-z0-9._~/@!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})"
 URI = re.compile(  # of RFC 3986, without addresses in numbers
     r"(?=.)(?:[A-Za-z][A-Za-z0-9+.-]*:|(?![^/?#]*:))(?://[A-Za-z0-9.-]*(?::\d{1,5})?(?=[/?#]|$))?"
@@ -21,7 +25,7 @@ class Writer:
     def __init__(self) -> None:
         self._parts: list[str] = []
         self._root: list[str] = []  # namespaces that the root has to declare
-        self._open: list[tuple[str, dict[str, str]]] = []  # names, and namespaces by prefix
+        self._open: list[tuple[str, ChainMap[str, str]]] = []  # names, and namespaces by prefix
         self._in_tag = False
 
     @property
@@ -37,13 +41,14 @@ class Writer:
             attributes: names and values; the first of each name counts.
         """
         self._end_tag()
-        known = dict(self._open[-1][1]) if self._open else {"xml": XML}
+        known = self._open[-1][1] if self._open else ChainMap({"xml": XML})
         kept: dict[str, str] = {}
         for key, value in attributes:
-            if NAME.fullmatch(key) and key not in kept and _may_declare(key, value):
+            if key not in kept and is_name(key) and _may_declare(key, value):
                 kept[key] = value
-        known |= {key[6:]: value for key, value in kept.items() if key.startswith("xmlns:")}
-        name = name if NAME.fullmatch(name) and not name.startswith("xmlns:") else "g"
+        declared = {key[6:]: value for key, value in kept.items() if key.startswith("xmlns:")}
+        known = known.new_child(declared) if declared else known
+        name = name if is_name(name) and not name.startswith("xmlns:") else "g"
         seen: set[tuple[str, str]] = set()
         written = []
         for key, value in kept.items():
@@ -96,11 +101,34 @@ class Writer:
             self._parts.append(">")
         self._in_tag = False
 
-    def _namespace(self, prefix: str, known: dict[str, str]) -> str:
+    def _namespace(self, prefix: str, known: ChainMap[str, str]) -> str:
         if prefix not in known:
             known[prefix] = _made_up(prefix)
             self._root += [prefix] if prefix not in self._root else []
         return known[prefix]
+
+
+@lru_cache(4096)
+def is_name(name: str) -> bool:
+    """Say whether an element or attribute may have a name.
+
+    Args:
+        name: with a prefix or without.
+
+    Returns:
+        Whether it is one in every edition of XML 1.0, as expat has it, and in Namespaces in XML.
+    """
+    if _PLAIN_NAME.fullmatch(name):
+        return True
+    if name.isascii() or not _OTHER_NAME.fullmatch(name):
+        return False
+    try:
+        for part in name.split(":"):
+            parser = expat.ParserCreate("utf-8")
+            parser.Parse(f"<{part}/>".encode(), True)
+    except (expat.ExpatError, UnicodeEncodeError):
+        return False
+    return True
 
 
 def _made_up(prefix: str) -> str:

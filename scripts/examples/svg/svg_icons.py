@@ -1,18 +1,25 @@
-"""Train a small language model on your icons from nothing, let it draw, and look at what it drew.
+"""Train a small language model on your icons from nothing, let it draw what captions ask for, and look at what it drew.
 
-    python scripts/examples/svg/svg_icons.py FOLDER --output icons --steps 300
-    python scripts/examples/svg/svg_icons.py --toy --output icons
+    python svg_icons.py FOLDER --output icons --steps 3000
+    python svg_icons.py --toy --output icons
 
-FOLDER is searched for .svg files. The model's vocabulary is that of `SVGTokenizer` on a grid alone; `Trainer` trains it, and
-what it draws is kept well-formed by the grammar. The output folder gets the model, samples as .svg, and icons.png: eight icons, the same
-icons read and written on the grid below them, and samples in the last row. Needs resvg-py, pillow and tinycss2.
+FOLDER is searched for .svg files. Each is put on a grid, and its caption (see docs/svg.md) becomes its first element, a
+title; so a model over the vocabulary of `SVGTokenizer` alone can be asked for a drawing by a title. One caption in ten is
+held out. Printed are the bits that the drawings of those captions cost behind their titles, beside a unigram and a bigram
+of the same training drawings. The output folder gets the model, its drawings as .svg, and icons.png. Its rows: icons; the
+same icons read and written on the grid; held-out icons; what the model draws for their captions; and what the bigram
+draws under the same grammar. What cannot be drawn is grey. Needs resvg-py, pillow and tinycss2.
 """
 
 import argparse
 import io
+import math
 import random
+import re
 from pathlib import Path
+from xml.sax.saxutils import escape
 
+import numpy as np
 import resvg_py
 import torch
 from datasets import Dataset
@@ -27,13 +34,68 @@ from transformers import (
 )
 
 from hf_tokext import GrammarLogitsProcessor, SVGTokenizer
-from hf_tokext.errors import TextError
+from hf_tokext.models.svg.instructions import Captioned, read_drawings
 
 PIXELS, COLUMNS = 96, 8
-TOY = [
-    f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path d="M{x} {y}h{size}v{size}h-{size}z" fill="{color}"/></svg>'
-    for x in range(1, 7) for y in range(1, 7) for size in (4, 8) for color in ("red", "teal", "black")
-]  # fmt: skip
+COLORS, SIZES = ("red", "teal", "black"), {"small": 4, "large": 8}
+
+
+def toy(folder: Path) -> list[Path]:
+    """Squares instead of icons."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for color in COLORS:
+        for name, size in SIZES.items():
+            for x in range(1, 6):
+                for y in range(1, 6):
+                    (folder / f"{name} {color} {x} {y}.svg").write_text(
+                        f'<svg viewBox="0 0 16 16"><path d="M{x} {y}h{size}v{size}h-{size}z" fill="{color}"/></svg>'
+                    )
+    return sorted(folder.glob("*.svg"))
+
+
+def titled(each: Captioned) -> str:
+    """A cleaned drawing with its caption as the first element."""
+    plain = re.sub(r"<title[^>]*>.*?</title>|<title/>", "", each.drawing, flags=re.DOTALL)
+    root = re.match(r"<[^>]*[^/]>", plain)
+    return f"{root[0]}<title>{escape(each.caption)}</title>{plain[root.end() :]}" if root else plain
+
+
+def question(tokenizer: SVGTokenizer, ids: list[int]) -> int:
+    """Ids up to the end of the title."""
+    return ids.index(tokenizer.domain.index("/")) + 1
+
+
+class Bigram:
+    """Counts of pairs, backed off to those of single ids and to all ids alike."""
+
+    def __init__(self, rows: list[list[int]], size: int) -> None:
+        self.pairs = np.zeros((size, size), dtype=np.float32)
+        for row in rows:
+            np.add.at(self.pairs, (row[:-1], row[1:]), 1)
+        single = self.pairs.sum(0)
+        self.single = (single + 0.1) / (single.sum() + 0.1 * size)
+
+    def after(self, index: int) -> np.ndarray:
+        """Probabilities of the next id, [size]."""
+        return (self.pairs[index] + 4 * self.single) / (self.pairs[index].sum() + 4)
+
+    def draw(self, tokenizer: SVGTokenizer, ids: list[int], length: int, chance: np.random.Generator) -> list[int]:
+        """Go on behind some ids under the grammar."""
+        grammar, ids = tokenizer.domain.grammar, list(ids)
+        state = grammar.read(ids)
+        while not grammar.complete(state):
+            weights = self.after(ids[-1])[: grammar.size] * grammar.within(state, length - len(ids))
+            ids.append(int(chance.choice(grammar.size, p=weights / weights.sum())))
+            state = grammar.advance(state, ids[-1])
+        return ids
+
+
+def bits(model: LlamaForCausalLM, row: list[int], start: int) -> float:
+    """What a model needs for the ids from a place on."""
+    ids = torch.tensor([row], device=model.device)
+    with torch.no_grad():
+        scores = model(input_ids=ids).logits[0, start - 1 : -1].float()
+    return float(torch.nn.functional.cross_entropy(scores, ids[0, start:], reduction="sum")) / math.log(2)
 
 
 def picture(drawing: str) -> Image.Image | None:
@@ -48,90 +110,116 @@ def picture(drawing: str) -> Image.Image | None:
     return white.convert("RGB")
 
 
-def sheet(rows: list[list[Image.Image | None]]) -> Image.Image:
-    """Rows of pictures; what could not be drawn is grey."""
+def sheet(rows: list[list[str]]) -> Image.Image:
+    """Rows of drawings; what could not be drawn is grey."""
     gap = PIXELS + 8
     found = Image.new("RGB", (COLUMNS * gap + 8, len(rows) * gap + 8), "lightblue")
     for down, row in enumerate(rows):
         for across, each in enumerate(row[:COLUMNS]):
-            found.paste(each or Image.new("RGB", (PIXELS, PIXELS), "grey"), (across * gap + 8, down * gap + 8))
+            image = picture(each) or Image.new("RGB", (PIXELS, PIXELS), "grey")
+            found.paste(image, (across * gap + 8, down * gap + 8))
     return found
+
+
+def train(tokenizer: SVGTokenizer, rows: list[list[int]], options: argparse.Namespace) -> LlamaForCausalLM:
+    """A small Llama on some drawings."""
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer), hidden_size=options.width, intermediate_size=3 * options.width,
+            num_hidden_layers=4, num_attention_heads=4, max_position_embeddings=options.length,
+            tie_word_embeddings=True, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )  # fmt: skip
+    arguments = TrainingArguments(
+        str(options.output), max_steps=options.steps, per_device_train_batch_size=8, learning_rate=3e-3,
+        warmup_steps=min(50, options.steps // 5), lr_scheduler_type="cosine", report_to="none", save_strategy="no",
+        logging_steps=max(options.steps // 6, 1), disable_tqdm=True, train_sampling_strategy="group_by_length",
+        dataloader_pin_memory=False,
+    )  # fmt: skip
+    collator = DataCollatorForLanguageModeling(tokenizer, mlm=False)
+    dataset = Dataset.from_list([{"input_ids": row} for row in rows])
+    Trainer(model, arguments, data_collator=collator, train_dataset=dataset).train()
+    return model.eval()
 
 
 def main() -> None:
     """Train, draw, and show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path)
-    parser.add_argument("--toy", action="store_true", help="squares instead of a folder, and 30 steps")
+    parser.add_argument(
+        "--toy", action="store_true", help="squares instead of a folder, a small model, 120 steps at most"
+    )
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--length", type=int, default=256, help="tokens of a drawing at most; longer ones are left out")
-    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--length", type=int, default=192, help="tokens of a drawing at most; longer ones are left out")
+    parser.add_argument("--grid", type=int, default=64, help="steps over the longer side of an icon")
+    parser.add_argument("--width", type=int, default=192, help="of the model")
     options = parser.parse_args()
     set_seed(0)
     if options.toy:
-        texts, options.steps = TOY, min(options.steps, 30)
+        paths, options.steps, options.grid, options.width = toy(options.output / "toy"), min(options.steps, 120), 16, 64
     elif options.folder:
         paths = sorted(path for path in options.folder.rglob("*.svg") if path.is_file() and not path.is_symlink())
-        texts = [path.read_text(encoding="utf-8") for path in paths]
     else:
         parser.error("give a folder of .svg files, or --toy")
-    tokenizer = SVGTokenizer(domain_settings={"mode": "quantised", "grid": 128})
-    kept, rows = [], []
-    for text in texts:
-        try:
-            ids = tokenizer(text).input_ids
-        except TextError:
-            continue
-        if len(ids) <= options.length:
-            kept.append((text, ids))
-            rows.append({"input_ids": ids})
-    print(f"{len(kept)} of {len(texts)} drawings have at most {options.length} tokens; {len(tokenizer)} ids")
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=128,
-            intermediate_size=512,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            max_position_embeddings=options.length,
-            tie_word_embeddings=True,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )  # fmt: skip
-    )
-    arguments = TrainingArguments(
-        str(options.output), max_steps=options.steps, per_device_train_batch_size=8, learning_rate=2e-3, warmup_steps=20,
-        lr_scheduler_type="cosine", logging_steps=max(options.steps // 6, 1), report_to="none", save_strategy="no",
-        disable_tqdm=True,
-    )  # fmt: skip
-    collator = DataCollatorForLanguageModeling(tokenizer, mlm=False)
-    Trainer(model, arguments, data_collator=collator, train_dataset=Dataset.from_list(rows)).train()
+
+    tokenizer = SVGTokenizer(domain_settings={"mode": "quantised", "grid": options.grid})
+    drawings, left_out = read_drawings(paths, tokenizer.domain)
+    spelt = [(each, tokenizer(titled(each)).input_ids) for each in drawings]
+    fitting = [(each, ids) for each, ids in spelt if len(ids) <= options.length and "<title>" in titled(each)]
+    captions = sorted({each.caption for each, _ in fitting})
+    if len(captions) < 20:
+        raise SystemExit(
+            f"only {len(captions)} captions have drawings of up to {options.length} tokens; give more files"
+        )
+    hidden = set(random.Random(0).sample(captions, len(captions) // 10))
+    seen = [(each, ids) for each, ids in fitting if each.caption not in hidden]
+    held = [(each, ids) for each, ids in fitting if each.caption in hidden]
+    print(f"{len(paths)} files, {len(left_out)} left out; {len(seen)} drawings to learn from, {len(held)} held out, of up to "
+          f"{options.length} of {len(tokenizer):,} ids")  # fmt: skip
+    rows = [ids for _, ids in seen]
+    model, bigram = train(tokenizer, rows, options), Bigram(rows, len(tokenizer))
     model.save_pretrained(options.output)
     tokenizer.save_pretrained(options.output)
 
-    grammar = GrammarLogitsProcessor(
-        [(tokenizer.domain, 0)], options.length, only="svg", eos_token_id=tokenizer.pad_token_id
+    starts = [question(tokenizer, ids) for _, ids in held]
+    pairs = list(zip([ids for _, ids in held], starts, strict=True))
+    ours = np.mean([bits(model, ids, start) for ids, start in pairs])
+    twos = np.mean(
+        [-sum(np.log2(bigram.after(a)[b]) for a, b in zip(ids[at - 1 :], ids[at:], strict=False)) for ids, at in pairs]
     )
-    prompt = torch.full((options.samples, 1), tokenizer.bos_token_id, device=model.device)
-    drawn = model.eval().generate(
-        prompt, do_sample=True, temperature=0.7, max_length=options.length, logits_processor=[grammar],
-        eos_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
-    samples = tokenizer.batch_decode(drawn)
-    for number, sample in enumerate(samples):
-        tokenizer(sample)  # raises where it is malformed
-        (options.output / f"sample_{number:02}.svg").write_text(sample, encoding="utf-8")
-    pictures = [picture(sample) for sample in samples]
-    blank = Image.new("RGB", (PIXELS, PIXELS), "white").tobytes()
-    seen = [each for each in pictures if each is not None and each.tobytes() != blank]
-    print(f"{len(samples)} samples, all well-formed; {len(seen)} of them show something")
-    chosen = random.Random(3).sample(kept, min(COLUMNS, len(kept)))
-    shown = [
-        [picture(text) for text, _ in chosen], [picture(tokenizer.decode(ids)) for _, ids in chosen], seen[:COLUMNS], seen[COLUMNS:]
-    ]  # fmt: skip
-    sheet(shown).save(options.output / "icons.png")
+    ones = np.mean([-np.log2(bigram.single[ids[start:]]).sum() for ids, start in pairs])
+    print(f"bits a held-out drawing behind its title: model {ours:,.0f}, bigram {twos:,.0f}, unigram {ones:,.0f}")
+
+    shown, asked = random.Random(3).sample(seen, min(COLUMNS, len(seen))), pairs[:COLUMNS]
+    drawn, chance = [], np.random.default_rng(0)
+    for ids, start in asked:
+        grammar = GrammarLogitsProcessor(
+            [(tokenizer.domain, 0)], options.length, only="svg", eos_token_id=tokenizer.pad_token_id
+        )
+        prompt = torch.tensor([ids[:start]], device=model.device)
+        found = model.generate(
+            prompt, attention_mask=torch.ones_like(prompt), do_sample=True, temperature=0.6, top_p=0.95,
+            max_length=options.length, logits_processor=[grammar], eos_token_id=tokenizer.pad_token_id,
+        )  # fmt: skip
+        drawn.append(tokenizer.decode(found[0].tolist()))
+    for (each, _), drawing in zip(held, drawn, strict=False):
+        tokenizer(drawing)  # raises where it is malformed
+        (options.output / f"{re.sub(r'[^a-z0-9]+', '_', each.caption.lower())}.svg").write_text(
+            drawing, encoding="utf-8"
+        )
+    originals = {path.name: path.read_text(encoding="utf-8-sig") for path in paths}
+    sheet(
+        [
+            [originals[each.name] for each, _ in shown],
+            [each.drawing for each, _ in shown],
+            [originals[each.name] for each, _ in held],
+            drawn,
+            [tokenizer.decode(bigram.draw(tokenizer, ids[:at], options.length, chance)) for ids, at in asked],
+        ]
+    ).save(options.output / "icons.png")
+    print(f"asked for: {', '.join(each.caption for each, _ in held[:COLUMNS])}; {len(drawn)} drawings, all well-formed")
     print(options.output / "icons.png")
 
 

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 from hf_tokext.errors import TextError, VocabularyError
 from hf_tokext.models.llvm_ir.domain import LLVMIRDomain
 from hf_tokext.models.llvm_ir.tokenization_llvm_ir import LLVMIRTokenizer
+from hf_tokext.vocabulary.grammar import Grammar
 from hf_tokext.vocabulary.ir_lexer import lexemes, matching
 
 DATA = Path(__file__).parents[2] / "data"
@@ -72,6 +73,54 @@ def test_debug_information_and_attachments_make_no_difference():
     assert lexemes(NORMAL.write(NORMAL.parse(noisy))) == lexemes(plain)
 
 
+def test_orders_of_uses_and_summaries_make_no_difference():
+    plain = "define i32 @f(i32 %0) {\n  %2 = add i32 %0, %0\n  ret i32 %2\n}\n"
+    noisy = """^0 = module: (path: "x", hash: (1, 2, 3, 4, 5))
+    define i32 @f(i32 %0) { %2 = add i32 %0, %000 uselistorder i32 %0, { 1, 0 } ret i32 %"x" }
+    uselistorder ptr @f, { 1, 0 } uselistorder_bb @f, %1, { 1, 0 }
+    ^1 = gv: (name: "f")""".replace('%"x"', "%02")
+    assert NORMAL.write(NORMAL.parse(noisy)) == plain
+
+
+def test_words_of_llvm_22_are_its_own_and_have_tokens():
+    text = """declare void @f(ptr captures(address_is_null, ret: address, read_provenance)) memory(errnomem: write)
+    define i1 @g(ptr %p, i32 %v, float %x) { %a = atomicrmw usub_cond ptr %p, i32 %v seq_cst
+      %b = atomicrmw fmaximum ptr %p, float %x seq_cst %c = ptrtoaddr ptr %p to i64
+      %d = icmp samesign ult i32 %a, %v ret i1 %d }"""
+    opcodes(text)
+    spelt = {TEXT.index(".word"), TEXT.index(".name:")}
+    assert not spelt & set(TEXT.parse(text))
+
+
+def test_tokens_near_the_end_are_those_that_a_plain_search_finds():
+    grammar, draw = TEXT.grammar, random.Random(0)
+    for _ in range(40):
+        state = grammar.start()
+        for _ in range(draw.randrange(40)):
+            following = grammar.allowed(state).copy()
+            following[1] = False
+            state = grammar.advance(state, int(draw.choice(following.nonzero()[0])))
+        room = max(grammar.distance(state) + draw.randrange(-1, 6), 1)
+        assert (grammar.within(state, room) == Grammar.within(grammar, state, room)).all()
+
+
+def test_a_string_of_a_megabyte_comes_back():
+    text = '@x = constant [1000000 x i8] c"' + "\\00ab" * 200_000 + '"'
+    assert lexemes(TEXT.write(TEXT.parse(text))) == lexemes(text)
+
+
+def test_what_is_left_out_when_writing_is_what_the_grammar_does_not_allow():
+    draw = random.Random(1)
+    for _ in range(60):
+        indices = [draw.randrange(-3, len(TEXT.tokens) + 3) for _ in range(60)]
+        state, kept = TEXT.grammar.advance(TEXT.grammar.start(), 0), []
+        for index in indices:
+            if index > 1 and index < TEXT.grammar.size and TEXT.grammar.allowed(state)[index]:
+                state = TEXT.grammar.advance(state, index)
+                kept.append(index)
+        assert TEXT.write(kept) == TEXT.write(indices)
+
+
 def test_metadata_that_is_an_operand_is_kept():
     text = (
         "define void @f() { call void @g(metadata !7) ret void } declare void @g(metadata) !7 = !{!9} !8 = !{} !9 = !{}"
@@ -81,8 +130,23 @@ def test_metadata_that_is_an_operand_is_kept():
 
 @pytest.mark.parametrize(
     "lexeme",
-    ["%0", "%255", "%256", "%007", "%18446744073709551616"]
+    ["%0", "%255", "%256", "%00256", "%16383", "%16384", "300:", "%007", "%18446744073709551616"]
     + ["%a", "%-b", '%"a \\22 b"', '%""', "@7", "@f", '@"a b"', "$c", '$"c d"', "!5", "!llvm.foo", "!foo\\20bar", "#12"]
+    + [
+        "1.5:",
+        "0xAB:",
+        "-1:",
+        "+1.0",
+        "+12.50e+3",
+        "-12.",
+        "$c:",
+        "i32:",
+        "0xM1",
+        "0xR3F80",
+        "0xH3C00",
+        'c"\\22;{"',
+        "2" * 5000,
+    ]
     + ["#dbg_value", "#other", "^3", "0", "-1", "1" * 61, "1.0", "1.", "-2.5e-10", "1.0E+5", "0." + "123" * 9, "0x3FF0"]
     + [
         "0xK3FFF",
@@ -109,6 +173,12 @@ def test_any_lexeme_comes_back(lexeme):
     assert TEXT.grammar.complete(TEXT.grammar.read(indices))
 
 
+def test_a_numbered_local_is_one_token_or_two():
+    assert [len(TEXT.parse(f"%{number}")) - 2 for number in (0, 255, 256, 16_383)] == [1, 1, 2, 2]
+    page = TEXT.index("%+256")
+    assert TEXT.write([0, page, 1]) == TEXT.write([0, TEXT.index(".label"), page, 1]) == ""
+
+
 def test_a_name_is_spelt_once_while_it_is_among_the_last_256():
     first = TEXT.parse(" ".join(f"@name{number}" for number in range(256)))
     again = TEXT.parse(" ".join(f"@name{number}" for number in range(256)) + " @name0 @new @name0")
@@ -122,6 +192,10 @@ def test_a_name_is_spelt_once_while_it_is_among_the_last_256():
         ("define void @f() {\n  ret void\n", "line 1 .*never closed"),
         ("ret\n\n)", "line 3 .*closes nothing"),
         ("ret ?", "no lexeme"),
+        ("ret + 1", "no lexeme"),
+        ("ret 1.2.3", "no lexeme"),
+        ("ret\n/* never closed", "line 2"),
+        ("ret\u00a0void", "no lexeme"),
         ('ret "', "no lexeme"),
         ("(" * 100_000, "256 brackets"),
         ("\ud800", "surrogates"),
@@ -140,6 +214,9 @@ def test_what_is_no_ir_is_refused_with_the_line(text, reason):
         ("define void @f()", "no body"),
         ("define void @f(i32 %a, i32 %a) { ret void }", "twice"),
         ("define { }", "without name"),
+        ("define i32 @f() { call i32 @f() ret i32 0 }", "no number"),
+        ("define i32 @f() { add i32 1, 2 %2 = add i32 1, 2 ret i32 %2 }", "LLVM counts %1"),
+        (f"define i32 @f(i32 %{'9' * 5000}) {{ ret i32 1 }}", "LLVM counts %0"),
     ],
 )
 def test_what_has_no_normal_form_is_refused(text, reason):

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,10 @@ def test_round_trip(domain, smiles):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "C1CC", "C(C", "C11", "C12CC12", "C=", "[C", "C)", "[Xx]", "C.", "C" * 100_001, "é"]
+    "text",
+    ["", "C1CC", "C(C", "C11", "C12CC12", "C=", "[C", "C)", "[Xx]", "C.", "C" * 100_001, "é", "C(=1)CC=1", "C(#1CC)CC1"]
+    + ["C(1CC)CC1", "C(C1)1", "C1C(C)1", "C1(CC12)2", "C()C", "C-(C)C"]
+    + ["[C:09]", "[C:00]", "[H@]C", "[2H@@H]", "[0C]", "[C+0]", "[CH9+100]"],
 )
 def test_what_is_no_smiles_is_refused(text):
     with pytest.raises(TextError):
@@ -42,6 +46,35 @@ def test_any_selfies_ids_make_a_molecule(ids):
     text = SELFIES.write(ids)
     assert Chem.MolFromSmiles(SELFIES.to_smiles(text)).GetNumAtoms() > 0
     assert SELFIES.write(SELFIES.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    "smiles", ["C(C)1CC1", "C(C)=1CC=1", "C(C)1(CC1)C", "C1(CCC12)CC2", "C(CC1)CC1", "C(F)(Cl)1CO1"]
+)
+def test_rings_may_stand_behind_branches(smiles):
+    assert SMILES.write(SMILES.parse(smiles)) == smiles
+    assert Chem.MolFromSmiles(smiles) is not None
+
+
+@pytest.mark.parametrize("smiles", ["[CH3:0]C", "[CH3:10]C", "[HH]", "[2H+]", "[13CH4+2:999]", "[He@H]"])
+def test_brackets(smiles):
+    assert SMILES.write(SMILES.parse(smiles)) == smiles
+    assert Chem.MolFromSmiles(smiles, sanitize=False) is not None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 10**6), max_size=40), st.integers(0, 6))
+def test_what_there_is_room_for_is_what_the_end_is_near_enough_to(choices, spare):
+    grammar = SMILES.grammar
+    state = grammar.advance(grammar.start(), 0)
+    for choice in choices:
+        allowed = np.flatnonzero(grammar.allowed(state))
+        room = grammar.distance(state) + spare
+        needs = np.array([1 + grammar.distance(grammar.advance(state, int(index))) for index in allowed])
+        assert np.flatnonzero(grammar.within(state, room)).tolist() == allowed[needs <= max(room, needs.min())].tolist()
+        state = grammar.advance(state, int(allowed[choice % len(allowed)]))
+        if grammar.complete(state):
+            break
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,5 +1,9 @@
 """Tiny models with side tables whose every value differs from zero."""
 
+import subprocess
+import sys
+import textwrap
+
 import pytest
 import torch
 from transformers import AutoConfig
@@ -48,6 +52,41 @@ def batch(rows=3, length=6, seed=0, tables=TABLES, share=0.5):
         each = torch.rand(part.shape, generator=chance) < 0.7
         parts.append(torch.where(some & each, part, -1))
     return ids, torch.cat(parts, dim=-1)
+
+
+def inputs_of(name, ids, side):
+    found = {"input_ids": ids, "side_ids": side, "attention_mask": torch.ones_like(ids)}
+    return found | ({"labels": ids[:, :4].contiguous()} if name in SEQ2SEQ else {"labels": ids})
+
+
+def same_weights(one, other):
+    """Bit for bit; logits may differ by rounding, since loaded weights lie elsewhere in memory."""
+    ones, others = one.state_dict(), other.state_dict()
+    assert ones.keys() == others.keys()
+    assert all(torch.equal(value, others[key]) for key, value in ones.items())
+
+
+def logits(model, **inputs):
+    with torch.no_grad():
+        return model(**inputs).logits
+
+
+BLOCK = """
+import sys
+from importlib.abc import MetaPathFinder
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "hf_tokext":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def in_another_process(code, without_package=False):
+    """Lines that a program prints, and what it says of errors."""
+    program = (BLOCK if without_package else "") + textwrap.dedent(code)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return done.stdout.splitlines(), done.stderr
 
 
 @pytest.fixture(autouse=True)

@@ -115,8 +115,20 @@ def test_wrong_ids_are_named():
     for wrong in (8, -2):
         with pytest.raises(TextError, match=rf"'shells' has no id {wrong}; ids are 0 to 7, and -1"):
             side(embeddings, torch.tensor([[[0, wrong], [0, 0]]]))
+    for wrong, said in ((torch.zeros(1, 2, 2), "float32"), (torch.ones(1, 2, 2, dtype=torch.bool), "bool")):
+        with pytest.raises(TextError, match=f"side_ids are {said}; they must be whole numbers"):
+            side(embeddings, wrong)
     with pytest.raises(TextError, match=r"must be \[1, 2, 2\]"):
         side(embeddings, torch.zeros(1, 3, 2, dtype=torch.long))
+
+
+def test_narrow_numbers_do_not_wrap_around():
+    side = tables_of({"shells": {"size": 128}})
+    embeddings = torch.zeros(1, 2, WIDTH, dtype=torch.float64)
+    ids = torch.tensor([[[127], [-1]]])
+    for dtype in (torch.int8, torch.int16, torch.int32):
+        assert torch.equal(side(embeddings, ids.to(dtype)), side(embeddings, ids))
+    assert torch.equal(side(embeddings, ids)[0, 0], side.tables["shells"].rows.weight[128])
 
 
 def test_copies_and_pickles_are_equal():

@@ -1,3 +1,5 @@
+import copy
+import pickle
 import random
 import re
 from xml.etree import ElementTree
@@ -31,6 +33,64 @@ def test_nothing_is_lost(name):
     assert canonical(written) == canonical(ICONS[name])
     assert DOMAIN.parse(written) == indices
     assert resvg_py.svg_to_bytes(svg_string=written) == resvg_py.svg_to_bytes(svg_string=ICONS[name])
+
+
+def test_elements_as_deep_as_are_read_are_written():
+    text = "<g>" * 128 + "</g>" * 128
+    indices = DOMAIN.parse(text)
+    DOMAIN.grammar.read(indices)
+    assert canonical(DOMAIN.write(indices)) == canonical(text)
+
+
+def test_names_that_are_spelt_are_kept_where_xml_has_them():
+    text = "<svg \u00e4='1' a\u0308='2' a\u00b7='3' x\u00e9:y='4' xmlns:x\u00e9='urn:x'><\u65e5\u672c/></svg>"
+    assert canonical(DOMAIN.write(DOMAIN.parse(text))) == canonical(text)
+
+
+@pytest.mark.parametrize("kind", ["element", "attribute"])
+def test_a_name_of_any_characters_is_read_again(kind):
+    draw, kept = random.Random(0), 0
+    hard = "\u00b5\u00aa\u00ba\u00b2\u2167\u0345\u0308\u00b7\u203f\u2c00\u1d80\u3006\U0001d49c\U00010400;!/ >\u00e9"
+    for number in range(400):
+        drawn = "".join(chr(draw.randrange(0x80, 0x3100)) for _ in range(2))
+        name = draw.choice(hard) + draw.choice(["", "a", ":b", "\u00e9"]) if number % 2 else drawn
+        spelt = [DOMAIN._pieces._token[bytes([byte])] for byte in name.encode()]
+        tokens = [DOMAIN.index("el:svg"), DOMAIN.index(kind), *spelt, DOMAIN.index("=")]
+        written = DOMAIN.write(tokens)
+        assert is_well_formed(written)
+        kept += name in written
+    assert 10 < kept < 300
+
+
+def test_a_domain_is_pickled_and_copied_by_its_settings():
+    domain = SVGDomain("quantised", 64)
+    domain.write(domain.parse(FLAG))
+    for found in (pickle.loads(pickle.dumps(domain)), copy.deepcopy(domain)):
+        assert found.settings == {"mode": "quantised", "grid": 64} and found.parse(FLAG) == domain.parse(FLAG)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<svg>\n <g></svg>", "mismatched tag, line 2, column 6"),
+        ("<?xml version='1.0' encoding='latin-1'\n?><svg><g></svg>", "mismatched tag, line 2, column 12"),
+        ("<svg><g></svg>", "mismatched tag, line 1, column 10"),
+        ("\ufeff<svg", "unclosed token, line 1, column 1"),
+    ],
+)
+def test_an_error_says_where(text, message):
+    with pytest.raises(TextError, match=message):
+        DOMAIN.parse(text)
+
+
+def test_a_file_is_text_whatever_encoding_it_declares():
+    for declaration in (
+        "",
+        "\ufeff",
+        '<?xml version="1.1"?>',
+        '<?xml version="1.0" encoding="UTF-16" standalone="no" ?>',
+    ):
+        assert DOMAIN.write(DOMAIN.parse(f"{declaration}<svg>\u00e9</svg>")) == "<svg>\u00e9</svg>"
 
 
 def test_tokens_by_hand():
@@ -113,7 +173,9 @@ def grown(levels):
         ('<!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]><svg>&x;</svg>', "entity 'x' is external"),
         ('<!DOCTYPE svg [<!ENTITY % x "y">]><svg/>', "entity 'x' is external"),
         (f'<!DOCTYPE svg [<!ENTITY x "{"y" * 1000}">]><svg>{"&x;" * 20_000}</svg>', "amplification|entities grow past"),
-        ('<!DOCTYPE svg SYSTEM "svg.dtd"><svg>&nbsp;</svg>', "&nbsp; is declared nowhere"),
+        ('<!DOCTYPE svg SYSTEM "svg.dtd"><svg>&nbsp;</svg>', "undefined entity, line 1, column 36"),
+        ('<!DOCTYPE svg SYSTEM "svg.dtd">\n<svg a="&nbsp;"/>', "undefined entity, line 2"),
+        (f"<svg>{'<a/>' * 250_000}</svg>", "more than 250,000 elements"),
         ("<svg>&nbsp;</svg>", "undefined entity"),
     ],
 )

@@ -2,11 +2,13 @@ import random
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from hf_tokext.models.svg.domain import SVGDomain
 from hf_tokext.models.svg.grammar_svg import DEEPEST
+from hf_tokext.vocabulary.grammar import Grammar
 from hf_tokext.vocabulary.grammar_processor import GrammarLogitsProcessor
 
 DOMAIN = SVGDomain()
@@ -84,3 +86,20 @@ def test_what_a_random_model_writes_is_well_formed():
                 ElementTree.fromstring(DOMAIN.write(indices))
                 count += 1
     assert count == 3 * 29
+
+
+@pytest.mark.parametrize("mode", ["lossless", "quantised"])
+def test_tokens_of_a_kind_are_alike_wherever_they_stand(mode):
+    grammar = SVGDomain(mode).grammar
+    draw, stands = random.Random(0), 0
+    for _ in range(12):
+        state = grammar.start()
+        while not grammar.complete(state) and stands < 250:
+            allowed = grammar.allowed(state)
+            assert (grammar._count_needs(state) == Grammar._count_needs(grammar, state)).all()
+            assert all(grammar.follow(state, index) is None for index in np.flatnonzero(~allowed)[:50].tolist())
+            found = np.flatnonzero(allowed).tolist()
+            kinds = {grammar._kinds[index]: index for index in draw.sample(found, len(found))}
+            assert all(grammar.follow(state, index) == grammar.advance(state, index) for index in kinds.values())
+            state, stands = grammar.advance(state, draw.choice(list(kinds.values()))), stands + 1
+    assert stands == 250

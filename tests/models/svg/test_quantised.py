@@ -1,4 +1,5 @@
 import random
+import time
 from xml.etree import ElementTree
 
 import numpy as np
@@ -73,6 +74,54 @@ def test_a_sheet_that_cannot_become_attributes_stays(rule):
     assert rule in written(text) and 'class="a" style="fill:blue"' in written(text)
 
 
+@pytest.mark.parametrize(
+    ("style", "attributes"),
+    [
+        ("marker:none;marker-start:url(#a)", {"marker-start": "url(#a)", "marker-mid": "none", "marker-end": "none"}),
+        ("font-size:1px;font:2px Sans;font-size:8px", {"style": "font:2px Sans;font-size:8px", "fill": "red"}),
+        ("all:unset;opacity:1", {"style": "all:unset;opacity:1", "fill": "red"}),
+        ("fill:;opacity:1", {"fill": "red", "opacity": "1"}),
+        ("--a:blue;fill:var(--a);-x-y:1", {"fill": "var(--a)", "style": "--a:blue"}),
+    ],
+)
+def test_shorthands_variables_and_empty_values(style, attributes):
+    root = ElementTree.fromstring(written(f'<svg><path fill="red" style="{style}"/></svg>'))
+    assert root[0].attrib == {"fill": "red"} | attributes
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ('type="text/css" media="screen"', '<rect fill="red"/>'),
+        ('media="print"', '<style media="print">rect{fill:red}</style><rect/>'),
+        ('type="text/less"', "<rect/>"),
+    ],
+)
+def test_a_sheet_counts_by_its_type_and_media(kind, found):
+    assert found in written(f"<svg><style {kind}>rect{{fill:red}}</style><rect/></svg>")
+
+
+def test_very_many_rules_and_elements_stay():
+    text = f"<svg><style>{'g{fill:red}' * 1500}</style>{'<g/>' * 1500}</svg>"
+    assert written(text).count("g{fill:red}") == 1500
+
+
+def test_blanks_count_anywhere_inside_a_text():
+    assert "<text>a<a> </a>b</text>" in written("<svg> <text>a<a> </a>b</text> </svg>")
+
+
+def test_what_is_measured_in_boxes_has_a_grid_of_its_own():
+    text = '<svg viewBox="0 0 512 512"><clipPath clipPathUnits="objectBoundingBox"><rect x=".25" width=".5"/></clipPath></svg>'
+    assert '<rect x="0.25" width="0.5"/>' in written(text)
+
+
+@pytest.mark.parametrize("text", [f'<svg><g transform="{" " * 200_000}"/></svg>', f'<svg width="{"1" * 200_000}x"/>'])
+def test_long_values_take_no_long_time(text):
+    started = time.process_time()
+    written(text)
+    assert time.process_time() - started < 10
+
+
 def test_what_only_editors_need_goes():
     text = """<s:svg xmlns:s="http://www.w3.org/2000/svg" xmlns:i="urn:editor" xmlns:l="http://www.w3.org/1999/xlink" i:a="1">
     <s:metadata><s:g/></s:metadata> <i:grid><s:g/></i:grid> <s:script>x</s:script>
@@ -86,7 +135,11 @@ def test_what_only_editors_need_goes():
         ({"viewBox": "0 0 16 8"}, None, 0.03125),
         ({"viewBox": "-5,-5 100 512"}, 3.0, 1.0),
         ({"width": "48px", "height": "24"}, None, 0.09375),
-        ({"width": "10cm"}, None, 1.0),
+        ({"width": "384pt"}, None, 1.0),
+        ({"width": "2IN", "height": "1pc"}, None, 0.375),
+        ({"width": "100%"}, None, 1.0),
+        ({"clipPathUnits": "objectBoundingBox"}, 3.0, 1 / 512),
+        ({"patternTransform": "scale(2)"}, 3.0, 1.5),
         ({"viewBox": "0 0 0 8"}, None, 1.0),
         ({"viewBox": "0 0 1e99 8"}, None, 1.0),
         ({"transform": "translate(5) scale(4,1)"}, 1.0, 0.25),
@@ -112,6 +165,8 @@ def test_a_transform_makes_the_grid_finer():
     [
         ('<svg viewBox="0 0 8 8"><path d="M1e99 1"/></svg>', "too large"),
         ('<svg viewBox="0 0 8 8"><rect x="1100"/></svg>', "138 times the size of the drawing away"),
+        (f"<svg><g style='fill:{'(' * 65}'/></svg>", "more than 64 brackets"),
+        (f"<svg><style>{'(' * 65}</style></svg>", "more than 64 brackets"),
         ("<svg>", "no well-formed XML"),
     ],
 )
