@@ -3,16 +3,15 @@
 import math
 from collections.abc import Sequence
 from copy import deepcopy
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
 from hf_tokext.errors import UnsupportedModelError
+from hf_tokext.models.blocks.backbone import inner_config
 from hf_tokext.models.blocks.installed import InstalledConfig
 from hf_tokext.models.byte_level.ids import BYTES
-from hf_tokext.registry import name_classes
 
 
 class ByteConfig(PreTrainedConfig):
@@ -33,7 +32,6 @@ class MarkedBytesConfig(InstalledConfig):
     """
 
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
-    model_class: ClassVar[str] = ""  # name of the installed class for AutoModelForCausalLM
 
     markers: list[str] | None = None
     pad_token_id: int | None = None
@@ -67,18 +65,6 @@ class MarkedBytesConfig(InstalledConfig):
         if value != self.vocab_size:
             raise ValueError(f"the vocabulary is {self.vocab_size} ids: the bytes, and the base's special tokens")
 
-    def to_json_file(self, json_file_path: Any, use_diff: bool = True) -> None:
-        """Write config.json, and name the installed classes in it; those of a subclass are its own affair.
-
-        Args:
-            json_file_path: the file.
-            use_diff: as upstream.
-        """
-        super().to_json_file(json_file_path, use_diff)
-        if "model_class" in vars(type(self)):
-            classes = {"AutoConfig": type(self).__name__, "AutoModelForCausalLM": self.model_class}
-            name_classes(Path(json_file_path), "hf_tokext", classes)
-
 
 @strict
 class ByteLevelConfig(MarkedBytesConfig):
@@ -102,7 +88,6 @@ class ByteLevelConfig(MarkedBytesConfig):
 
     model_type = "tokext_byte_level"
     sub_configs: ClassVar[dict[str, Any]] = {"base_config": AutoConfig}
-    model_class: ClassVar[str] = "ByteLevelForCausalLM"
 
     base_config: dict[str, Any] | PreTrainedConfig | None = None
     measure: Literal["all_strings", "canonical"] = "all_strings"
@@ -110,14 +95,16 @@ class ByteLevelConfig(MarkedBytesConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Make the base's config an object."""
-        given = self.base_config
-        if isinstance(given, PreTrainedConfig):
-            given = deepcopy(given)
-        else:
-            given = AutoConfig.for_model(**{"model_type": "llama", **(given or {})})
-        vars(given).pop("auto_map", None)  # the code that its own checkpoint names is not used here
-        self.base_config = given
+        self.base_config = inner_config(self.base_config)
         super().__post_init__(**kwargs)
+
+    def auto_classes(self) -> dict[str, str]:
+        """Say which models of the package belong to the config.
+
+        Returns:
+            Names of model classes by the names of their Auto classes.
+        """
+        return {"AutoModelForCausalLM": "ByteLevelForCausalLM"}
 
     def validate_architecture(self) -> None:
         """Refuse two ids of one text, and what is no share."""
@@ -148,7 +135,6 @@ class ByteEnsembleConfig(MarkedBytesConfig):
     """
 
     model_type = "tokext_byte_ensemble"
-    model_class: ClassVar[str] = "ByteEnsembleForCausalLM"
 
     members: list[dict[str, Any] | PreTrainedConfig] | None = None
     weights: list[float | int] | None = None
@@ -159,6 +145,14 @@ class ByteEnsembleConfig(MarkedBytesConfig):
         self.members = [_member(number, given) for number, given in enumerate(self.members or ())]
         self.weights = [1.0] * len(self.members) if self.weights is None else list(self.weights)
         super().__post_init__(**kwargs)
+
+    def auto_classes(self) -> dict[str, str]:
+        """Say which models of the package belong to the config.
+
+        Returns:
+            Names of model classes by the names of their Auto classes.
+        """
+        return {"AutoModelForCausalLM": "ByteEnsembleForCausalLM"}
 
     def validate_architecture(self) -> None:
         """Refuse weights that are not one positive number a member."""

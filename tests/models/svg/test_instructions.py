@@ -1,10 +1,13 @@
 import pytest
+import torch
+from peft import TrainableTokensConfig, get_peft_model
 from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
-from hf_tokext import domains_of, extend_model
+from hf_tokext import domains_of, extend_model, trainable_rows
 from hf_tokext.errors import VocabularyError
 from hf_tokext.models.svg.domain import SVGDomain
 from hf_tokext.models.svg.instructions import caption_of, drawing_dataset, read_drawings
+from hf_tokext.vocabulary.spaces import Spaces
 from tests.models.svg.icons import ARCS, FLAG
 from tests.tiny_models import tiny
 from tests.tokenizers import byte_level
@@ -73,6 +76,33 @@ def test_both_stages_train(folder, tmp_path):
         assert 0 < loss < 20
     rows, long = drawing_dataset(drawings, tokenizer, domain, "alignment", 50)
     assert len(rows) == 0 and long == ["a-flag.svg", "b-arcs.svg"]
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT 0.21: the old name
+def test_the_first_stage_may_train_new_rows_alone(folder, tmp_path):
+    """As LLM4SVG's first stage: what the base knew stays as it is, bit by bit."""
+    base = byte_level(300)
+    model, tokenizer, _ = extend_model(tiny("llama", vocab_size=len(base)), base, ["svg"], calibrate=False)
+    space = Spaces.read(tokenizer)["svg"]
+    new = range(space.base, space.base + space.size)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    rows = trainable_rows(model, new)
+    modules = list(rows) if isinstance(rows, dict) else ["embed_tokens"]
+    adapted = get_peft_model(model, TrainableTokensConfig(target_modules=modules, token_indices=list(new)))
+    domain = domains_of(tokenizer)["svg"]
+    drawings, _ = read_drawings(sorted(folder.iterdir()), domain)
+    rows, _ = drawing_dataset(drawings, tokenizer, domain, "alignment", 4000)
+    options = TrainingArguments(
+        str(tmp_path / "out"), max_steps=2, learning_rate=0.1, report_to="none", use_cpu=True, save_strategy="no"
+    )
+    collator = DataCollatorForSeq2Seq(tokenizer, padding=True)
+    Trainer(adapted, options, data_collator=collator, train_dataset=rows).train()
+    after = adapted.merge_and_unload().state_dict()
+    tables = {"model.embed_tokens.weight", "lm_head.weight"} & set(before)
+    assert tables and all(torch.equal(before[name], after[name]) for name in set(before) - tables)
+    for name in tables:
+        moved = (before[name] != after[name]).any(1)
+        assert not moved[: space.base].any() and moved[space.base :].any()
 
 
 def test_what_cannot_be_made(folder):
