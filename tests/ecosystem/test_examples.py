@@ -65,6 +65,7 @@ def test_the_users_own_text_is_what_is_learned(run, tmp_path):
         run("train_bytes", "--toy", "--text", "short.txt", "--output", "other")
 
 
+@pytest.mark.long
 def test_icons_are_learned_and_drawn(run, tmp_path):
     pytest.importorskip("resvg_py")
     said = run("svg/svg_icons", "--toy", "--steps", "40", "--output", "out")

@@ -15,6 +15,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "examples" / "extend" / "draw_s
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT's own
+@pytest.mark.long
 def test_lora_and_trained_rows_and_drawings_that_are_all_well_formed(tmp_path):
     words = [SCRIPT, "--toy", "--steps", "12", "--sequences", "6", "--output", tmp_path / "out"]
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True)

@@ -97,6 +97,7 @@ def test_05_runs_of_spaces_and_newlines_match():
 OPTIONS = {
     "compose": {"input_decay": 0.5}, "mean": {}, "zero": {}, "normal": {}, "omp": {"k": 1}, "ridge": {"strength": 1e12},
     "neighbours": {"weights": "softmax", "neighbours": 1, "temperature": 0.5},
+    "centred": {"directions": 4},
 }  # fmt: skip
 LETTERS = bpe([*"abcdefghijkl"])
 WORD = bpe([*"abcdefghijkl", "ab"])
@@ -130,6 +131,7 @@ def test_06_every_row_method_gets_its_options_as_numbers(method):
         "omp": 2 * base[4],
         "ridge": base[1:].mean(0),
         "neighbours": base[5],
+        "centred": base.mean(0),  # all four directions are left out
     }
     found, _ = new_tables(plan(LETTERS, WORD, method=method), tables, options)
     assert torch.allclose(found.input[13], expected[method], atol=2e-4)

@@ -114,6 +114,7 @@ class TokenForest(TokenRunner):
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__(model)
         self._cache = DynamicCache()
+        self._few_rows = FewRows(model)
         self._held: list[weakref.ref[Context]] = []
         self._sees = np.zeros((0, 0), dtype=np.uint8)  # [slots, slots / 8] bits: which slots a slot's token attends to
         self._depths = np.zeros(0, dtype=np.int64)
@@ -163,7 +164,7 @@ class TokenForest(TokenRunner):
         stop = len(self._held)
         sees = np.unpackbits(self._sees[old:stop], axis=1, count=stop).astype(bool)
         device = self.model.device
-        with torch.no_grad(), FewRows(self.model):
+        with torch.no_grad(), self._few_rows:
             outputs = self.model(
                 input_ids=torch.tensor([[context.token for context in part]], device=device),
                 position_ids=torch.tensor([[context.depth for context in part]], device=device),

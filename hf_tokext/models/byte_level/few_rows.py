@@ -1,10 +1,11 @@
 """Passes of a few tokens at once, on the CPU, at about the cost of one."""
 
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
-from torch.overrides import TorchFunctionMode
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -28,12 +29,12 @@ AttentionInterface.register(GROUPED, _grouped)
 AttentionMaskInterface.register(GROUPED, sdpa_mask)  # for whoever runs the model in another thread meanwhile
 
 
-class FewRows(TorchFunctionMode):
-    """While it is entered, a linear layer multiplies its matrix with a few rows, not a few rows with its matrix.
+class FewRows:
+    """While it is entered, a model's linear layers multiply their matrix with a few rows, not a few rows with their matrix.
 
     A single row costs the time that the matrix takes to be read. So should two to five, but BLAS libraries first copy
     the right factor of a product into blocks, and that is the matrix. The result differs by rounding only. Other dtypes,
-    devices and numbers of rows are left to torch.
+    devices and numbers of rows are left to torch, and so are layers that something else has a hand in.
 
     Args:
         model: whose passes are run meanwhile; one that attends by "sdpa" does so without copies of its keys and values
@@ -41,29 +42,29 @@ class FewRows(TorchFunctionMode):
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__()
         self._config: Any = model.config.get_text_config(decoder=True)
+        self._layers = [layer for layer in model.modules() if type(layer) is nn.Linear and "forward" not in vars(layer)]
         self._attention: str | None = None
 
-    def __enter__(self) -> "FewRows":
-        attention = self._config._attn_implementation
-        if attention == "sdpa":
-            self._attention, self._config._attn_implementation = attention, GROUPED
-        super().__enter__()
-        return self
+    def __enter__(self) -> None:
+        self._attention = self._config._attn_implementation
+        if self._attention == "sdpa":
+            self._config._attn_implementation = GROUPED
+        for layer in self._layers:  # not by setattr: that would look for parameters, at every pass
+            vars(layer)["forward"] = partial(_product, layer)
 
     def __exit__(self, *error: object) -> None:
-        super().__exit__(*error)
-        if self._attention is not None:
-            self._config._attn_implementation, self._attention = self._attention, None
+        self._config._attn_implementation = self._attention
+        for layer in self._layers:
+            vars(layer).pop("forward", None)
 
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function is linear and not kwargs:
-            rows, weight, *bias = args
-            if type(rows) is torch.Tensor and rows.dtype == torch.float32 and rows.device.type == "cpu":
-                width = rows.shape[-1]
-                if rows.numel() // width in ROWS and weight.layout == torch.strided:
-                    product = torch.mm(weight, rows.reshape(-1, width).t()).t().contiguous()
-                    product = product if not bias or bias[0] is None else product.add_(bias[0])
-                    return product.view(*rows.shape[:-1], -1)
-        return function(*args, **(kwargs or {}))
+
+def _product(layer: nn.Linear, rows: Tensor) -> Tensor:
+    """What the layer makes of rows, [..., in] to [..., out]."""
+    weight, width = layer.weight, rows.shape[-1]
+    if rows.dtype != torch.float32 or rows.device.type != "cpu" or rows.numel() // width not in ROWS:
+        return linear(rows, weight, layer.bias)
+    product = torch.mm(weight, rows.reshape(-1, width).t()).t().contiguous()
+    if layer.bias is not None:
+        product += layer.bias
+    return product.view(*rows.shape[:-1], -1)

@@ -1,8 +1,10 @@
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import linear
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from hf_tokext.models.byte_level import few_rows
 from hf_tokext.models.byte_level.few_rows import ROWS, FewRows
 from tests.tiny_models import CAUSAL, TIED_BY_DEFAULT, tiny
 
@@ -14,15 +16,37 @@ def grouped_heads():
 
 
 @pytest.mark.parametrize("rows", [1, *ROWS, 9])
-@pytest.mark.parametrize("bias", [None, torch.arange(7.0)])
-def test_products_are_those_of_torch(rows, bias):
-    chance = torch.Generator().manual_seed(0)
-    left = torch.randn(1, rows, 5, generator=chance)
-    weight = torch.randn(7, 5, generator=chance)
-    with FewRows(grouped_heads()):
-        found = linear(left, weight, bias)
+@pytest.mark.parametrize("bias", [False, True])
+def test_products_are_those_of_torch(rows, bias, monkeypatch):
+    torch.manual_seed(0)
+    model = grouped_heads()
+    model.lm_head = nn.Linear(5, 7, bias)
+    left = torch.randn(1, rows, 5)
+    expected = model.lm_head(left)
+    asked = []
+    monkeypatch.setattr(few_rows, "linear", lambda *given: asked.append(1) or linear(*given))
+    with FewRows(model):
+        found = model.lm_head(left)
+        assert model.lm_head(left.double().float()[:, :1]).shape == (1, 1, 7)
     assert found.shape == (1, rows, 7) and found.is_contiguous()
-    torch.testing.assert_close(found, linear(left, weight, bias))
+    torch.testing.assert_close(found, expected)
+    assert len(asked) == (1 if rows in ROWS else 2)
+    asked.clear()
+    model.lm_head(left)
+    assert not asked  # the layer is as it was
+
+
+def test_layers_that_something_else_has_a_hand_in_are_left_alone():
+    model = grouped_heads()
+    own = model.lm_head.forward
+    model.lm_head.forward = lambda rows: own(rows) + 1
+    ids = torch.tensor([[3, 5, 7]])
+    with torch.no_grad():
+        plain = model(ids).logits
+        with FewRows(model):
+            found = model(ids).logits
+        torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(model(ids).logits, plain)
 
 
 @pytest.mark.parametrize("name", [*CAUSAL, "grouped"])

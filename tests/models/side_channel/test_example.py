@@ -12,6 +12,7 @@ from hf_tokext import ByteTokenizer, SideChannelForCausalLM
 EXAMPLE = Path(__file__).parents[3] / "scripts" / "examples" / "side_channel" / "letter_counts.py"
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),  # PEFT 0.21: the old name
     pytest.mark.filterwarnings("ignore:.*pin_memory:UserWarning"),
 ]

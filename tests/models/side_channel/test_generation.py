@@ -172,6 +172,7 @@ def test_an_encoder_that_has_run_is_not_run_again():
     assert torch.equal(found, model(ids, side_ids=side, decoder_input_ids=expected).logits)
 
 
+@pytest.mark.long
 def test_compiled_it_writes_the_same():
     model = make("llama", dtype=torch.float32)
     ids, side = batch(rows=1)

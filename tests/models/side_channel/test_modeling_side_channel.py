@@ -320,6 +320,7 @@ def test_what_is_masked_changes_nothing(name):
     torch.testing.assert_close(logits(model, **other)[:, kept], logits(model, **inputs)[:, kept], **EXACT)
 
 
+@pytest.mark.long
 def test_compiled_and_trained_gradients_are_the_same():
     grads = []
     for compiled in (False, True):
