@@ -91,11 +91,25 @@ def bits(way: str, model, byte_model, tokenizer, prompt: str, rest: str) -> floa
     if way == "plain":
         before = [tokenizer.bos_token_id, *tokenizer(prompt, add_special_tokens=False).input_ids]
         after = tokenizer(rest, add_special_tokens=False).input_ids
-        with torch.inference_mode():
-            logits = model(torch.tensor([[*before, *after]])).logits[0, len(before) - 1 : -1]
-        return -float(logits.log_softmax(-1).gather(-1, torch.tensor(after)[:, None]).sum()) / math.log(2)
+        return token_bits(model, before, after)
     (score,) = score_bytes(byte_model, prompt + rest)
     return -float(score.log_probabilities[-len(rest) :].sum()) / math.log(2)
+
+
+def token_bits(model, before: list[int], after: list[int]) -> float:
+    """Bits of ids behind others."""
+    with torch.inference_mode():
+        logits = model(torch.tensor([[*before, *after]])).logits[0, len(before) - 1 : -1]
+    return -float(logits.log_softmax(-1).gather(-1, torch.tensor(after)[:, None]).sum()) / math.log(2)
+
+
+def loaded(name: str):
+    """Model, byte model and tokenizer of a sample."""
+    torch.set_num_threads(1)
+    folder = sample(name)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return model, byteify(model, tokenizer, "canonical")[0], tokenizer
 
 
 def interval(values: np.ndarray) -> str:
@@ -113,11 +127,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m", help="a sample's name")
     parser.add_argument("--results", type=Path, default=Path("repro_boundary.json"))
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    folder = sample(options.model)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    byte_model, _ = byteify(model, tokenizer, "canonical")
+    model, byte_model, tokenizer = loaded(options.model)
     known = json.loads(options.results.read_text()) if options.results.is_file() else {}
     rows = []
     for number, (prompt, rest, inside) in enumerate(cuts(tokenizer, options.cuts)):

@@ -19,13 +19,10 @@ import random
 from pathlib import Path
 
 import numpy as np
-import torch
 from library import library_sources
-from repro_boundary import interval
-from samples import sample
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from repro_boundary import interval, loaded, token_bits
 
-from hf_tokext import byteify, complete
+from hf_tokext import complete
 from hf_tokext.models.byte_level.infilling import infilling_events
 
 CONTEXT = 160
@@ -80,9 +77,7 @@ def bits(way: str, model, byte_model, tokenizer, prefix: str, middle: str, suffi
     if way == "plain":
         before = tokenizer(MARKERS[0] + prefix + MARKERS[1] + suffix + MARKERS[2], add_special_tokens=False).input_ids
         after = tokenizer(middle, add_special_tokens=False).input_ids
-        with torch.inference_mode():
-            logits = model(torch.tensor([[*before, *after]])).logits[0, len(before) - 1 : -1]
-        return -float(logits.log_softmax(-1).gather(-1, torch.tensor(after)[:, None]).sum()) / math.log(2)
+        return token_bits(model, before, after)
     view = byte_model.view
     events = infilling_events(view.base, list(prefix.encode()), list(suffix.encode()), "prefix_suffix_middle")
     covers = view.texts(1)
@@ -98,11 +93,7 @@ def main() -> None:
     parser.add_argument("--model", default="qwen2.5-coder-1.5b", help="a sample's name")
     parser.add_argument("--results", type=Path, default=Path("repro_infilling.json"))
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    folder = sample(options.model)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    byte_model, _ = byteify(model, tokenizer, "canonical")
+    model, byte_model, tokenizer = loaded(options.model)
     known = json.loads(options.results.read_text()) if options.results.is_file() else {}
     rows = []
     for number, cut in enumerate(cuts(tokenizer, options.cuts)):

@@ -151,21 +151,8 @@ class IRGrammar(Grammar[Place]):
         found.setflags(write=False)
         return found
 
-    def within(self, state: Place, room: int) -> np.ndarray:
-        """Tokens that may follow if the document must be complete soon.
-
-        Args:
-            state: what was read.
-            room: tokens that there is room for, the next one included.
-
-        Returns:
-            [size] bool; where the room is too small, those that need the least of it.
-        """
-        allowed = self.allowed(state)
-        if room > self.distance(state) + self.longest_step or not allowed.any():
-            return allowed
-        needs = self._needs(state.inside) + len(state.brackets)
-        return allowed & (needs <= max(room, int(needs[allowed].min())))
+    def _count_needs(self, state: Place) -> np.ndarray:
+        return self._needs(state.inside) + len(state.brackets)
 
     def _make_needs(self, inside: Inside) -> np.ndarray:
         """Tokens needed if this one is next, itself included and open brackets not, [size]."""
