@@ -1,15 +1,13 @@
 """Who gets what from a saved folder: with the package imported, installed, absent, and beside every config there is."""
 
 import json
-import subprocess
-import sys
-import textwrap
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_tokext import ByteEnsembleForCausalLM, ByteTokenizer, byteify
 from hf_tokext.registry import CODE_FILE
+from tests.another_process import in_another_process
 from tests.model_types import each_default_config
 from tests.models.byte_level import byte_view_tokenizers as small
 from tests.models.byte_level.enumeration import tiny_llama
@@ -25,23 +23,14 @@ def saved(folder, model_type=None):
     ByteTokenizer().save_pretrained(folder)
 
 
-def in_another_process(folder, code, without_package=False):
-    block = """
-        import sys
-        from importlib.abc import MetaPathFinder
-        class Absent(MetaPathFinder):
-            def find_spec(self, name, path=None, target=None):
-                if name.partition(".")[0] == "hf_tokext":
-                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        sys.meta_path.insert(0, Absent())
-    """
+def in_folder(folder, code, without_package=False):
+    """What a program prints that knows the folder and the text, and what it says of errors."""
     start = f"""
         from transformers import AutoTokenizer
         folder, text = {str(folder)!r}, {TEXT!r}
     """
-    program = "".join(map(textwrap.dedent, ([block] if without_package else []) + [start, code]))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    return done.stdout.strip(), done.stderr
+    lines, error = in_another_process(start, code, without_package=without_package)
+    return "\n".join(lines).strip(), error
 
 
 def test_imported_the_class_is_never_lost_beside_any_config(tmp_path):
@@ -61,13 +50,13 @@ def test_installed_but_not_imported_trust_gives_the_class(tmp_path, model_type):
     saved(tmp_path, model_type)
     assert (tmp_path / CODE_FILE).is_file()
     load = f"tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)\n{USE}"
-    assert in_another_process(tmp_path, load)[0] == f"hf_tokext {IDS}"
+    assert in_folder(tmp_path, load)[0] == f"hf_tokext {IDS}"
 
 
 def test_loaded_with_trust_and_saved_again_the_code_is_not_copied(tmp_path):
     saved(tmp_path, "qwen2")
     again = f"tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)\ntokenizer.save_pretrained(folder)\n{USE}"
-    assert in_another_process(tmp_path, again)[0] == f"hf_tokext {IDS}"
+    assert in_folder(tmp_path, again)[0] == f"hf_tokext {IDS}"
     assert [path.name for path in tmp_path.glob("*.py")] == [CODE_FILE]
     assert json.loads((tmp_path / "tokenizer_config.json").read_text())["auto_map"]["AutoTokenizer"][0].startswith(
         "hf_tokext_auto."
@@ -78,13 +67,13 @@ def test_loaded_with_trust_and_saved_again_the_code_is_not_copied(tmp_path):
 def test_absent_stock_transformers_gives_the_ids_and_asks_nothing(tmp_path, model_type):
     saved(tmp_path, model_type)
     load = f"tokenizer = AutoTokenizer.from_pretrained(folder)\n{USE}"
-    assert in_another_process(tmp_path, load, without_package=True)[0] == f"transformers {IDS}"
+    assert in_folder(tmp_path, load, without_package=True)[0] == f"transformers {IDS}"
 
 
 def test_absent_and_trusted_the_message_says_what_to_install(tmp_path):
     saved(tmp_path, "mistral")
     load = "AutoTokenizer.from_pretrained(folder, trust_remote_code=True)"
-    out, error = in_another_process(tmp_path, load, without_package=True)
+    out, error = in_folder(tmp_path, load, without_package=True)
     assert out == "" and "pip install hf_tokext" in error
 
 
@@ -114,7 +103,7 @@ print(type(model).__module__, type(tokenizer).__module__, tokenizer.decode(found
 @pytest.mark.parametrize("make", [byteified, ensemble])
 def test_models_installed_but_not_imported_trust_gives_the_classes(tmp_path, make):
     make(tmp_path)
-    out, error = in_another_process(tmp_path, GENERATE)
+    out, error = in_folder(tmp_path, GENERATE)
     model = AutoModelForCausalLM.from_pretrained(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     found = tokenizer.decode(
@@ -128,5 +117,5 @@ def test_models_installed_but_not_imported_trust_gives_the_classes(tmp_path, mak
 @pytest.mark.parametrize("make", [byteified, ensemble])
 def test_models_absent_and_trusted_the_message_says_what_to_install(tmp_path, make):
     make(tmp_path)
-    out, error = in_another_process(tmp_path, GENERATE, without_package=True)
+    out, error = in_folder(tmp_path, GENERATE, without_package=True)
     assert out == "" and "pip install hf_tokext" in error

@@ -1,34 +1,17 @@
 """Who gets what from a saved folder: with the package imported, installed and absent; beside other models' configs."""
 
 import json
-import subprocess
-import sys
-import textwrap
 
 import pytest
 from transformers import AutoTokenizer, LlamaConfig, PreTrainedTokenizerBase
 
 from hf_tokext import GlyphConfig, GlyphTokenizer
 from hf_tokext.registry import CODE_FILE, keep_tokenizer, name_classes
+from tests.another_process import in_another_process
 from tests.model_types import each_default_config
 
 TEXT = "déjà 🙂</s>"
 IDS = [65537, *map(ord, "déjà "), 0xD83D, 0xDE42, 65538]
-BLOCK = """
-    import sys
-    from importlib.abc import MetaPathFinder
-    class Absent(MetaPathFinder):
-        def find_spec(self, name, path=None, target=None):
-            if name.partition(".")[0] == "hf_tokext":
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-    sys.meta_path.insert(0, Absent())
-"""
-
-
-def in_another_process(code, without_package=False):
-    program = "".join(map(textwrap.dedent, ([BLOCK] if without_package else []) + [code]))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    return done.stdout.splitlines(), done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,5 @@
 """Tiny models with side tables whose every value differs from zero."""
 
-import subprocess
-import sys
-import textwrap
-
 import pytest
 import torch
 from transformers import AutoConfig
@@ -69,24 +65,6 @@ def same_weights(one, other):
 def logits(model, **inputs):
     with torch.no_grad():
         return model(**inputs).logits
-
-
-BLOCK = """
-import sys
-from importlib.abc import MetaPathFinder
-class Absent(MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "hf_tokext":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Absent())
-"""
-
-
-def in_another_process(code, without_package=False):
-    """Lines that a program prints, and what it says of errors."""
-    program = (BLOCK if without_package else "") + textwrap.dedent(code)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    return done.stdout.splitlines(), done.stderr
 
 
 @pytest.fixture(autouse=True)

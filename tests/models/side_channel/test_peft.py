@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from tests.models.side_channel.conftest import batch, in_another_process, inputs_of, logits, make, same_weights
+from tests.another_process import in_another_process
+from tests.models.side_channel.conftest import batch, inputs_of, logits, make, same_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT 0.21: the old name
 OPTIONS = {"max_new_tokens": 3, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}

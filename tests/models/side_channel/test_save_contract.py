@@ -11,12 +11,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from hf_tokext.errors import CheckpointError
 from hf_tokext.models.side_channel.configuration_side_channel import SideChannelConfig
 from hf_tokext.registry import CODE_FILE
+from tests.another_process import in_another_process
 from tests.models.side_channel.conftest import (
     CAUSAL,
     SEQ2SEQ,
     TABLES,
     batch,
-    in_another_process,
     inputs_of,
     logits,
     make,
