@@ -12,6 +12,7 @@ from hf_tokext import models as _models  # noqa: F401 (registers the families)
 if TYPE_CHECKING:
     from hf_tokext.errors import (
         CheckpointError,
+        CodecError,
         FontError,
         HubError,
         HubReadOnlyError,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from hf_tokext.models.byte_level.modeling_byte_level import ByteLevelForCausalLM
     from hf_tokext.models.byte_level.score import ByteScore, score_bytes
     from hf_tokext.models.byte_level.tokenization_byte_level import ByteTokenizer
+    from hf_tokext.models.codec import CodecEncoding, CodecOutput, ModalityCodec
     from hf_tokext.models.glyph.configuration_glyph import GlyphConfig
     from hf_tokext.models.glyph.modeling_glyph import GlyphForCausalLM, GlyphModel
     from hf_tokext.models.glyph.tokenization_glyph import GlyphTokenizer
@@ -93,6 +95,9 @@ __all__ = [
     "ByteScore",
     "ByteTokenizer",
     "CheckpointError",
+    "CodecEncoding",
+    "CodecError",
+    "CodecOutput",
     "Domain",
     "FontError",
     "GlyphConfig",
@@ -110,6 +115,7 @@ __all__ = [
     "LLVMIRDomain",
     "LLVMIRTokenizer",
     "MissingExtraError",
+    "ModalityCodec",
     "MoleculeCollator",
     "MoleculeDomain",
     "MoleculeProcessor",
@@ -172,6 +178,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "E3FP": "hf_tokext.models.molecule.e3fp",
     "AnchorTable": "hf_tokext.quantizers",
     "ByteEnsembleConfig": "hf_tokext.models.byte_level.configuration_byte_level",
     "ByteEnsembleForCausalLM": "hf_tokext.models.byte_level.modeling_byte_ensemble",
@@ -179,8 +186,9 @@ _ROOMS = {
     "ByteLevelForCausalLM": "hf_tokext.models.byte_level.modeling_byte_level",
     "ByteScore": "hf_tokext.models.byte_level.score",
     "ByteTokenizer": "hf_tokext.models.byte_level.tokenization_byte_level",
+    "CodecEncoding": "hf_tokext.models.codec",
+    "CodecOutput": "hf_tokext.models.codec",
     "Domain": "hf_tokext.vocabulary.domain",
-    "E3FP": "hf_tokext.models.molecule.e3fp",
     "GlyphConfig": "hf_tokext.models.glyph.configuration_glyph",
     "GlyphForCausalLM": "hf_tokext.models.glyph.modeling_glyph",
     "GlyphModel": "hf_tokext.models.glyph.modeling_glyph",
@@ -191,6 +199,7 @@ _ROOMS = {
     "InitializedRows": "hf_tokext.extend",
     "LLVMIRDomain": "hf_tokext.models.llvm_ir.domain",
     "LLVMIRTokenizer": "hf_tokext.models.llvm_ir.tokenization_llvm_ir",
+    "ModalityCodec": "hf_tokext.models.codec",
     "MoleculeCollator": "hf_tokext.models.molecule.collator",
     "MoleculeDomain": "hf_tokext.models.molecule.domain",
     "MoleculeProcessor": "hf_tokext.models.molecule.processing_molecule",

@@ -73,6 +73,10 @@ class QuantizerError(TokextError, ValueError):
     """A quantizer is unknown or impossible, or vectors or codes do not fit it."""
 
 
+class CodecError(TokextError, ValueError):
+    """Values or codes do not fit a codec, or a folder holds none."""
+
+
 class MissingExtraError(TokextError, ImportError):
     """An optional dependency is needed; the message names the extra to install."""
 
