@@ -120,7 +120,7 @@ class UnigramViability(Viability[UnigramState]):
     def _begins_unknown(self, state: UnigramState, more: bytes) -> bool:
         """Whether some unknown character may follow that begins with the bytes of the partial one and more."""
         beginning = state.partial + more
-        if not any(characters(beginning)):
+        if not any(characters(beginning)) or not self._may_open(state, beginning):
             return False
         unseen = self._unseen((state.place, self._seams.like(state.place, state.tail), beginning))
         if unseen is not None and not self._spells(state, unseen):
@@ -130,6 +130,11 @@ class UnigramViability(Viability[UnigramState]):
             for each in _each(characters(beginning))
             if each not in self._scores
         )
+
+    def _may_open(self, state: UnigramState, beginning: bytes) -> bool:
+        """Whether a character that begins so may stand here, as far as the space tells that opens every text."""
+        opens = state.place is Place.START and not state.tail
+        return not opens or beginning.startswith(self.opening) or self.opening.startswith(beginning)
 
     def _find_unseen(self, key: tuple[Place, str, bytes]) -> str | None:
         """A character, no mark, that begins with given bytes, may follow a tail, and is in no string: always unknown."""
