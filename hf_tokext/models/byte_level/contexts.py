@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from hf_tokext.errors import TextError
 from hf_tokext.models.byte_level.few_rows import FewRows
+from hf_tokext.models.byte_level.growing_cache import growing_cache
 
 LOGITS_AT_ONCE = 1 << 26  # numbers a forward pass returns at most, and its mask has
 MOST_SLOTS = 1 << 16  # tokens in the cache: their mask takes half a gigabyte
@@ -113,7 +114,7 @@ class TokenForest(TokenRunner):
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__(model)
-        self._cache = DynamicCache()
+        self._cache = growing_cache()
         self._few_rows = FewRows(model)
         self._held: list[weakref.ref[Context]] = []
         self._sees = np.zeros((0, 0), dtype=np.uint8)  # [slots, slots / 8] bits: which slots a slot's token attends to
@@ -204,16 +205,15 @@ class TokenForest(TokenRunner):
             self._sees, self._depths = sees, depths
 
     def _compact(self, coming: int) -> None:
-        """Give up the places of contexts that are gone, once they are most, or there is no room for those that come."""
+        """Give up the places of contexts that are gone, once they are many, or there is no room for those that come."""
         kept = [(slot, context) for slot, ref in enumerate(self._held) if (context := ref()) and context.slot == slot]
         live, held = [slot for slot, _ in kept], len(self._held)
-        if held + coming <= MOST_SLOTS and (held < 64 or 2 * len(live) > held):
+        if held + coming <= MOST_SLOTS and (held < 64 or 5 * len(live) > 4 * held):
             return
         index = torch.tensor(live, dtype=torch.long)
         layers: list[Any] = self._cache.layers
         for layer in layers:
-            places = index.to(layer.keys.device)
-            layer.keys, layer.values = layer.keys.index_select(-2, places), layer.values.index_select(-2, places)
+            layer.keep(index)
         count = len(live)
         for start in range(0, count, ROWS_AT_ONCE):  # none is written before it is read: slots only move down
             part = live[start : start + ROWS_AT_ONCE]

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -6,6 +8,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from hf_tokext.models.byte_level import few_rows
 from hf_tokext.models.byte_level.few_rows import ROWS, FewRows
+from hf_tokext.models.byte_level.few_rows_numba import product
 from tests.tiny_models import CAUSAL, TIED_BY_DEFAULT, tiny
 
 
@@ -36,6 +39,44 @@ def test_products_are_those_of_torch(rows, bias, monkeypatch):
     assert not asked  # the layer is as it was
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("rows", ROWS)
+def test_compiled_products_are_those_of_float64(rows, threads):
+    generator = torch.Generator().manual_seed(rows)
+    weight, given = torch.randn(37, 53, generator=generator), torch.randn(rows, 53, generator=generator)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = product(weight, given)
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found, (given.double() @ weight.double().t()).float(), atol=1e-5, rtol=1e-5)
+    weight[3, 5] = float("inf")
+    assert product(weight, given)[:, 3].isinf().all()
+
+
+def test_without_numba_the_product_is_torch_own(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hf_tokext.models.byte_level.few_rows_numba", None)
+    few_rows._fastest.cache_clear()
+    monkeypatch.setattr(few_rows, "_turned", lambda weight, rows: rows @ weight.t())
+    try:
+        with pytest.raises(ModuleNotFoundError, match="few_rows_numba"):  # only a missing numba is passed over
+            few_rows._fastest()
+        monkeypatch.delitem(sys.modules, "hf_tokext.models.byte_level.few_rows_numba")
+        monkeypatch.setitem(sys.modules, "numba", None)
+        assert few_rows._fastest() is few_rows._turned
+    finally:
+        few_rows._fastest.cache_clear()
+
+
+def test_the_compiled_product_is_for_inference_only():
+    model = grouped_heads()
+    ids = torch.tensor([[3, 5, 7]])
+    with FewRows(model):
+        model(ids, labels=ids).loss.backward()
+    assert model.lm_head.weight.grad.abs().sum() > 0
+
+
 def test_layers_that_something_else_has_a_hand_in_are_left_alone():
     model = grouped_heads()
     own = model.lm_head.forward
@@ -49,8 +90,11 @@ def test_layers_that_something_else_has_a_hand_in_are_left_alone():
         torch.testing.assert_close(model(ids).logits, plain)
 
 
+@pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("name", [*CAUSAL, "grouped"])
-def test_models_give_what_they_gave(name):
+def test_models_give_what_they_gave(name, fast, monkeypatch):
+    if not fast:
+        monkeypatch.setattr(few_rows, "_fastest", lambda: few_rows._turned)
     model = (grouped_heads() if name == "grouped" else tiny(name, tied=TIED_BY_DEFAULT[name], vocab_size=50)).eval()
     ids = torch.tensor([[3, 5, 7, 9, 11]])
     mask = torch.full((1, 1, 5, 5), torch.finfo(torch.float32).min).triu(1)
