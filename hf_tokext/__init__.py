@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from hf_tokext.hub import Pushed, push_checkpoint, render_card, write_card
     from hf_tokext.measure.bits_per_byte import bits_per_byte
     from hf_tokext.measure.ir import measure_ir
+    from hf_tokext.models.audio_codec.configuration_audio_codec import WrappedAudioCodecConfig
+    from hf_tokext.models.audio_codec.modeling_audio_codec import WrappedAudioCodec
     from hf_tokext.models.byte_level.byteify import byteify
     from hf_tokext.models.byte_level.completion import complete
     from hf_tokext.models.byte_level.configuration_byte_level import ByteEnsembleConfig, ByteLevelConfig
@@ -55,9 +57,15 @@ if TYPE_CHECKING:
     from hf_tokext.models.byte_level.score import ByteScore, score_bytes
     from hf_tokext.models.byte_level.tokenization_byte_level import ByteTokenizer
     from hf_tokext.models.codec import CodecEncoding, CodecOutput, ModalityCodec
+    from hf_tokext.models.depth_codec.configuration_depth_codec import DepthCodecConfig
+    from hf_tokext.models.depth_codec.image_processing_depth_codec import DepthCodecImageProcessor
+    from hf_tokext.models.depth_codec.modeling_depth_codec import DepthCodecModel
     from hf_tokext.models.glyph.configuration_glyph import GlyphConfig
     from hf_tokext.models.glyph.modeling_glyph import GlyphForCausalLM, GlyphModel
     from hf_tokext.models.glyph.tokenization_glyph import GlyphTokenizer
+    from hf_tokext.models.image_codec.configuration_image_codec import ImageCodecConfig
+    from hf_tokext.models.image_codec.image_processing_image_codec import ImageCodecImageProcessor
+    from hf_tokext.models.image_codec.modeling_image_codec import ImageCodecModel
     from hf_tokext.models.llvm_ir.domain import LLVMIRDomain
     from hf_tokext.models.llvm_ir.tokenization_llvm_ir import LLVMIRTokenizer
     from hf_tokext.models.molecule.collator import MoleculeCollator
@@ -71,6 +79,16 @@ if TYPE_CHECKING:
         SideChannelForCausalLM,
         SideChannelForConditionalGeneration,
     )
+    from hf_tokext.models.speech_codec.configuration_speech_codec import SpeechCodecConfig
+    from hf_tokext.models.speech_codec.discriminators import (
+        AdversarialTraining,
+        PeriodDiscriminator,
+        SpectrumDiscriminator,
+    )
+    from hf_tokext.models.speech_codec.feature_extraction_speech_codec import SpeechCodecFeatureExtractor
+    from hf_tokext.models.speech_codec.modeling_speech_codec import SpeechCodecModel
+    from hf_tokext.models.speech_codec.streaming import SpeechStream
+    from hf_tokext.models.speech_codec.teachers import ctc_spans, lm_features, speech_features
     from hf_tokext.models.svg.domain import SVGDomain
     from hf_tokext.models.svg.instructions import caption_of, drawing_dataset, read_drawings
     from hf_tokext.models.svg.tokenization_svg import SVGTokenizer
@@ -78,6 +96,8 @@ if TYPE_CHECKING:
     from hf_tokext.registry import keep_tokenizer, name_classes, register_family
     from hf_tokext.rows import RowProblem, Rows, make_rows, register_row_method
     from hf_tokext.training import heal_checkpoint, heal_model
+    from hf_tokext.training.codec import train_codec
+    from hf_tokext.training.codec_codes import decode_files, encode_files
     from hf_tokext.transplant import Report, transplant_checkpoint, transplant_tokenizer
     from hf_tokext.transplant.train_tokenizer import train_tokenizer
     from hf_tokext.vocabulary.digits import rewrite_digits
@@ -87,6 +107,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "E3FP",
+    "AdversarialTraining",
     "AnchorTable",
     "ByteEnsembleConfig",
     "ByteEnsembleForCausalLM",
@@ -98,6 +119,9 @@ __all__ = [
     "CodecEncoding",
     "CodecError",
     "CodecOutput",
+    "DepthCodecConfig",
+    "DepthCodecImageProcessor",
+    "DepthCodecModel",
     "Domain",
     "FontError",
     "GlyphConfig",
@@ -110,6 +134,9 @@ __all__ = [
     "HubReadOnlyError",
     "HubTokenError",
     "HubUnavailableError",
+    "ImageCodecConfig",
+    "ImageCodecImageProcessor",
+    "ImageCodecModel",
     "InitializedRow",
     "InitializedRows",
     "LLVMIRDomain",
@@ -121,6 +148,7 @@ __all__ = [
     "MoleculeProcessor",
     "MoleculeTokenizer",
     "OutputExistsError",
+    "PeriodDiscriminator",
     "Pushed",
     "QuantizedCheckpointError",
     "Quantizer",
@@ -137,18 +165,28 @@ __all__ = [
     "SideChannelConfig",
     "SideChannelForCausalLM",
     "SideChannelForConditionalGeneration",
+    "SpectrumDiscriminator",
+    "SpeechCodecConfig",
+    "SpeechCodecFeatureExtractor",
+    "SpeechCodecModel",
+    "SpeechStream",
     "TextError",
     "TokextError",
     "UnsafeCheckpointError",
     "UnsupportedModelError",
     "VerificationError",
     "VocabularyError",
+    "WrappedAudioCodec",
+    "WrappedAudioCodecConfig",
     "bits_per_byte",
     "byteify",
     "caption_of",
     "complete",
+    "ctc_spans",
+    "decode_files",
     "domains_of",
     "drawing_dataset",
+    "encode_files",
     "extend_checkpoint",
     "extend_model",
     "heal_checkpoint",
@@ -156,6 +194,7 @@ __all__ = [
     "init_rows",
     "keep_to_grammar",
     "keep_tokenizer",
+    "lm_features",
     "make_domain",
     "make_quantizer",
     "make_rows",
@@ -170,6 +209,8 @@ __all__ = [
     "render_card",
     "rewrite_digits",
     "score_bytes",
+    "speech_features",
+    "train_codec",
     "train_tokenizer",
     "trainable_rows",
     "transplant_checkpoint",
@@ -179,6 +220,7 @@ __all__ = [
 
 _ROOMS = {
     "E3FP": "hf_tokext.models.molecule.e3fp",
+    "AdversarialTraining": "hf_tokext.models.speech_codec.discriminators",
     "AnchorTable": "hf_tokext.quantizers",
     "ByteEnsembleConfig": "hf_tokext.models.byte_level.configuration_byte_level",
     "ByteEnsembleForCausalLM": "hf_tokext.models.byte_level.modeling_byte_ensemble",
@@ -188,6 +230,9 @@ _ROOMS = {
     "ByteTokenizer": "hf_tokext.models.byte_level.tokenization_byte_level",
     "CodecEncoding": "hf_tokext.models.codec",
     "CodecOutput": "hf_tokext.models.codec",
+    "DepthCodecConfig": "hf_tokext.models.depth_codec.configuration_depth_codec",
+    "DepthCodecImageProcessor": "hf_tokext.models.depth_codec.image_processing_depth_codec",
+    "DepthCodecModel": "hf_tokext.models.depth_codec.modeling_depth_codec",
     "Domain": "hf_tokext.vocabulary.domain",
     "GlyphConfig": "hf_tokext.models.glyph.configuration_glyph",
     "GlyphForCausalLM": "hf_tokext.models.glyph.modeling_glyph",
@@ -195,6 +240,9 @@ _ROOMS = {
     "GlyphTokenizer": "hf_tokext.models.glyph.tokenization_glyph",
     "Grammar": "hf_tokext.vocabulary.grammar",
     "GrammarLogitsProcessor": "hf_tokext.vocabulary.grammar_processor",
+    "ImageCodecConfig": "hf_tokext.models.image_codec.configuration_image_codec",
+    "ImageCodecImageProcessor": "hf_tokext.models.image_codec.image_processing_image_codec",
+    "ImageCodecModel": "hf_tokext.models.image_codec.modeling_image_codec",
     "InitializedRow": "hf_tokext.extend",
     "InitializedRows": "hf_tokext.extend",
     "LLVMIRDomain": "hf_tokext.models.llvm_ir.domain",
@@ -204,6 +252,7 @@ _ROOMS = {
     "MoleculeDomain": "hf_tokext.models.molecule.domain",
     "MoleculeProcessor": "hf_tokext.models.molecule.processing_molecule",
     "MoleculeTokenizer": "hf_tokext.models.molecule.tokenization_molecule",
+    "PeriodDiscriminator": "hf_tokext.models.speech_codec.discriminators",
     "Pushed": "hf_tokext.hub",
     "Quantizer": "hf_tokext.quantizers",
     "QuantizerOutput": "hf_tokext.quantizers",
@@ -215,12 +264,22 @@ _ROOMS = {
     "SideChannelConfig": "hf_tokext.models.side_channel.configuration_side_channel",
     "SideChannelForCausalLM": "hf_tokext.models.side_channel.modeling_side_channel",
     "SideChannelForConditionalGeneration": "hf_tokext.models.side_channel.modeling_side_channel",
+    "SpectrumDiscriminator": "hf_tokext.models.speech_codec.discriminators",
+    "SpeechCodecConfig": "hf_tokext.models.speech_codec.configuration_speech_codec",
+    "SpeechCodecFeatureExtractor": "hf_tokext.models.speech_codec.feature_extraction_speech_codec",
+    "SpeechCodecModel": "hf_tokext.models.speech_codec.modeling_speech_codec",
+    "SpeechStream": "hf_tokext.models.speech_codec.streaming",
+    "WrappedAudioCodec": "hf_tokext.models.audio_codec.modeling_audio_codec",
+    "WrappedAudioCodecConfig": "hf_tokext.models.audio_codec.configuration_audio_codec",
     "bits_per_byte": "hf_tokext.measure",
     "byteify": "hf_tokext.models.byte_level.byteify",
     "caption_of": "hf_tokext.models.svg.instructions",
     "complete": "hf_tokext.models.byte_level.completion",
+    "ctc_spans": "hf_tokext.models.speech_codec.teachers",
+    "decode_files": "hf_tokext.training.codec_codes",
     "domains_of": "hf_tokext.extend",
     "drawing_dataset": "hf_tokext.models.svg.instructions",
+    "encode_files": "hf_tokext.training.codec_codes",
     "extend_checkpoint": "hf_tokext.extend",
     "extend_model": "hf_tokext.extend",
     "heal_checkpoint": "hf_tokext.training",
@@ -228,6 +287,7 @@ _ROOMS = {
     "init_rows": "hf_tokext.extend",
     "keep_to_grammar": "hf_tokext.extend",
     "keep_tokenizer": "hf_tokext.registry",
+    "lm_features": "hf_tokext.models.speech_codec.teachers",
     "make_domain": "hf_tokext.extend",
     "make_quantizer": "hf_tokext.quantizers",
     "make_rows": "hf_tokext.rows",
@@ -242,6 +302,8 @@ _ROOMS = {
     "render_card": "hf_tokext.hub",
     "rewrite_digits": "hf_tokext.vocabulary.digits",
     "score_bytes": "hf_tokext.models.byte_level.score",
+    "speech_features": "hf_tokext.models.speech_codec.teachers",
+    "train_codec": "hf_tokext.training.codec",
     "train_tokenizer": "hf_tokext.transplant.train_tokenizer",
     "trainable_rows": "hf_tokext.extend",
     "transplant_checkpoint": "hf_tokext.transplant",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hf_tokext.cli import byteify, card, complete, extend, heal, measure, transplant
+from hf_tokext.cli import byteify, card, codec, complete, extend, heal, measure, transplant
 from hf_tokext.errors import TokextError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("extend")(extend.extend)
 app.command("byteify")(byteify.byteify)
 app.command("complete")(complete.complete)
 app.command("card")(card.card)
+app.add_typer(codec.app, name="codec")
 app.add_typer(measure.app, name="measure")
 
 

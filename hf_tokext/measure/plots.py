@@ -150,5 +150,53 @@ def plot_sources(
     save(drawn, path)
 
 
+def plot_losses(path: str | PathLike[str], curves: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    """Draw losses against steps.
+
+    Args:
+        path: PNG to write.
+        curves: name of each -> its points (step, loss); empty ones are left out.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    drawn, axes = figure()
+    shown = {name: points for name, points in curves.items() if points}
+    for (name, points), colour in zip(shown.items(), COLOURS * len(shown), strict=False):
+        marker = "o" if len(points) < 20 else None
+        axes.plot(*zip(*points, strict=True), marker=marker, markersize=4, color=colour, label=name)
+    losses = [loss for points in shown.values() for _, loss in points]
+    if losses and min(losses) > 0:
+        axes.set_yscale("log")
+    axes.set(xlabel="step", ylabel="loss (lower is better)", title="Training")
+    axes.grid(axis="y", which="both", color="0.9")
+    axes.legend(frameon=False)
+    save(drawn, path)
+
+
+def plot_pairs(path: str | PathLike[str], pairs: Sequence[tuple[Any, Any]]) -> None:
+    """Draw pictures in a row, and what came back of each below it.
+
+    Args:
+        path: PNG to write.
+        pairs: pictures, each [height, width] or [height, width, 3] in 0 to 1.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    drawn, _ = figure(width=1.4 * max(len(pairs), 2), height=3.2)
+    drawn.clear()
+    axes = drawn.subplots(2, len(pairs), squeeze=False)
+    for column, pair in enumerate(pairs):
+        for row, (picture, name) in enumerate(zip(pair, ("held out", "came back"), strict=True)):
+            axes[row, column].imshow(
+                picture, cmap="gray", vmin=0, vmax=1, aspect="auto" if picture.ndim == 2 else "equal"
+            )
+            axes[row, column].set(xticks=[], yticks=[])
+            if not column:
+                axes[row, column].set_ylabel(name)
+    save(drawn, path)
+
+
 def _colour(name: str, index: int) -> str:
     return SOURCE_COLOURS.get(name, COLOURS[index % len(COLOURS)])

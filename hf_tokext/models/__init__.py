@@ -1,5 +1,27 @@
 """Families of classes, one folder each; importing this registers all of them with the Auto classes, by name only."""
 
-from hf_tokext.models import byte_level, glyph, llvm_ir, molecule, side_channel, svg
+from hf_tokext.models import (
+    audio_codec,
+    byte_level,
+    depth_codec,
+    glyph,
+    image_codec,
+    llvm_ir,
+    molecule,
+    side_channel,
+    speech_codec,
+    svg,
+)
 
-__all__ = ["byte_level", "glyph", "llvm_ir", "molecule", "side_channel", "svg"]
+__all__ = [
+    "audio_codec",
+    "byte_level",
+    "depth_codec",
+    "glyph",
+    "image_codec",
+    "llvm_ir",
+    "molecule",
+    "side_channel",
+    "speech_codec",
+    "svg",
+]

@@ -1,4 +1,4 @@
-"""Healing what a change of vocabulary broke."""
+"""Training: healing what a change of vocabulary broke, and codecs of files."""
 
 from hf_tokext.training.checkpoint import heal_checkpoint
 from hf_tokext.training.heal import heal_model

@@ -13,8 +13,9 @@ from transformers.trainer_utils import get_last_checkpoint
 from hf_tokext.errors import CheckpointError, MissingExtraError, OutputExistsError
 from hf_tokext.measure.plots import plot_recovery
 from hf_tokext.saved_json import read_json
-from hf_tokext.training.heal import SETTINGS, heal_model, processes
+from hf_tokext.training.heal import heal_model, processes
 from hf_tokext.training.recovery import HealReport
+from hf_tokext.training.stopped_run import forget, work_folder
 from hf_tokext.transplant.checkpoint import open_checkpoint
 from hf_tokext.transplant.checkpoint_source import checked_file
 from hf_tokext.transplant.folder import output_folder, refuse_overlap
@@ -78,10 +79,10 @@ def heal_checkpoint(
     checkpoint = open_checkpoint(source)
     check_tokenizer_files(checkpoint.path)
     state = processes()
-    training = _work_folder(target)
+    training = work_folder(target)
     state.wait_for_everyone()  # all have looked before one removes
     if overwrite and not resume and state.is_main_process:
-        _forget(training)
+        forget(training)
     state.wait_for_everyone()
     model_class = getattr(transformers, checkpoint.architecture)
     model = model_class.from_pretrained(checkpoint.path, dtype="auto", use_safetensors=True)
@@ -102,7 +103,7 @@ def heal_checkpoint(
         )
     except BaseException:
         if state.is_main_process and training.is_dir() and get_last_checkpoint(str(training)) is None:
-            _forget(training)  # there is nothing to resume from
+            forget(training)  # there is nothing to resume from
         raise
 
     if state.is_main_process:
@@ -116,7 +117,7 @@ def heal_checkpoint(
                 markdown.write(report.to_markdown())
             if report.curve:
                 _draw(report, scratch / PLOT)
-        _forget(training)
+        forget(training)
     state.wait_for_everyone()
     return target, report
 
@@ -134,25 +135,6 @@ def new_ids_of(report: dict[str, Any]) -> list[int] | None:
     if not isinstance(sources, list):
         return None
     return [token_id for token_id, source in enumerate(sources) if source not in KEPT_SOURCES]
-
-
-def _work_folder(target: Path) -> Path:
-    """Where a run towards `target` keeps its checkpoints; refused where something that is no run of ours lies there."""
-    whole = target.expanduser().resolve()
-    folder = whole.with_name(f".{whole.name}.tokext-training")
-    ours = folder.is_dir() and not folder.is_symlink() and ((folder / SETTINGS).is_file() or not any(folder.iterdir()))
-    if (folder.exists() or folder.is_symlink()) and not ours:
-        raise OutputExistsError(
-            f"{folder} is needed for the checkpoints of this run but holds something else: move it away, or choose "
-            "another --output"
-        )
-    return folder
-
-
-def _forget(training: Path) -> None:
-    """Remove a run's checkpoints; a folder without our settings is not touched."""
-    if (training / SETTINGS).is_file() and not training.is_symlink():
-        shutil.rmtree(training, ignore_errors=True)
 
 
 def _read_report(folder: Path) -> dict[str, Any]:

@@ -22,18 +22,17 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import is_torch_bf16_gpu_available
 
-from hf_tokext.errors import CheckpointError, OutputExistsError, TextError, UnsupportedModelError, VerificationError
+from hf_tokext.errors import TextError, UnsupportedModelError, VerificationError
 from hf_tokext.measure.causal import check_causal, check_vocabulary, check_window
 from hf_tokext.training.adapters import attach, detach, is_tied, reloads_tied
 from hf_tokext.training.packing import collate, pack
 from hf_tokext.training.recovery import HealReport, Recovery, curve_of
+from hf_tokext.training.stopped_run import last_checkpoint
 
 LEARNING_RATES = {"rows": 3e-3, "lora": 5e-4, "all": 1e-4}
 LOGITS_AT_ONCE = 2**27  # numbers in the logits of a forward pass: 512 MiB of float32
-SETTINGS = "heal.json"
 
 
 class _Bar(ProgressCallback):
@@ -134,7 +133,7 @@ def heal_model(
     started = time.perf_counter()
     with TemporaryDirectory() as scratch:
         folder = Path(scratch if output_dir is None else output_dir)
-        last = _last_checkpoint(folder, resume, settings)
+        last = last_checkpoint(folder, resume, settings)
         trained = attach(model, train, new_ids).float()
         arguments = _arguments(
             folder, steps, tokens_per_step, window, rows, rate, seed, progress, settings["bf16"],
@@ -242,29 +241,6 @@ def _arguments(
         dataloader_pin_memory=state.device.type == "cuda",
         disable_tqdm=not progress,
     )
-
-
-def _last_checkpoint(folder: Path, resume: bool, settings: dict[str, Any]) -> str | None:
-    """The checkpoint to go on from; writes down the settings of the run, or holds them against those written down."""
-    noted = folder / SETTINGS
-    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    if last is not None and not resume:
-        raise OutputExistsError(f"{folder} holds the checkpoints of a stopped run; resume it, or remove the folder")
-    if last is not None:
-        try:
-            before = json.loads(noted.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{noted} is missing or damaged: remove {folder} and start again") from error
-        other = [name for name in settings if before.get(name) != settings[name]]
-        if other:
-            raise CheckpointError(
-                f"the stopped run in {folder} differs in {', '.join(other)}; give the same options and texts, "
-                "or remove the folder and start again"
-            )
-        return last
-    folder.mkdir(parents=True, exist_ok=True)
-    noted.write_text(json.dumps(settings), encoding="utf-8")
-    return None
 
 
 def _hash(value: Any) -> str:

@@ -12,11 +12,13 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from hf_tokext.training import heal_checkpoint
+from hf_tokext.training.codec import train_codec
 from tests.ecosystem.checkpoints import EXAMPLES, KINDS, generated, is_tied, logits, small
 from tests.tokenizers import TEXT
+from tests.training.test_codec import SMALL, folder_of
 
 STACK = {"gpt2": ("transformer", "wte", "h", "ln_f")}  # names of the parts; those of Llama and Qwen2 elsewhere
 
@@ -106,11 +108,16 @@ def launched(folder, text, output, options):
 
 
 def forked(folder, text, output, options):
-    """What a launcher does, without its start-up: two processes that are told of each other."""
+    """The same, without the launcher's start-up."""
+    in_two_processes(lambda: heal_checkpoint(folder, [text.read_text()], output, progress=False, **options))
+
+
+def in_two_processes(work):
+    """What a launcher does: two processes that are told of each other."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     context = multiprocessing.get_context("fork")
-    children = [context.Process(target=_child, args=(rank, port, folder, text, output, options)) for rank in range(2)]
+    children = [context.Process(target=_child, args=(rank, port, work)) for rank in range(2)]
     for child in children:
         child.start()
     for child in children:
@@ -118,12 +125,12 @@ def forked(folder, text, output, options):
     assert [child.exitcode for child in children] == [0, 0]
 
 
-def _child(rank, port, folder, text, output, options):
+def _child(rank, port, work):
     torch.set_num_threads(1)  # the parent's threads did not come along
     os.environ |= SETTINGS | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"}
     AcceleratorState._reset_state(reset_partial_state=True)
-    heal_checkpoint(folder, [text.read_text()], output, progress=False, **options)
+    work()
 
 
 @pytest.mark.parametrize(
@@ -186,3 +193,19 @@ def test_the_examples_under_the_launcher(name, run, tmp_path):
     assert figures[0] == pytest.approx(figures[1], abs=0.002) and figures[0][1] < figures[0][0] - 0.1
     weights, others = (load_file(next((tmp_path / each).glob("[am]*/*.safetensors"))) for each in ("one", "two"))
     torch.testing.assert_close(others, weights, rtol=1e-3, atol=1e-5)
+
+
+def test_two_processes_train_the_codec_that_one_does(tmp_path):
+    """The same files in every step, two of four to a process; the codebook learns from all of them."""
+    data = folder_of("depth", tmp_path / "data", 16)
+    options = {"options": SMALL["depth"], "steps": 3, "progress": False}
+    one, report = train_codec(data, tmp_path / "one", batch=4, **options)
+    in_two_processes(lambda: train_codec(data, tmp_path / "two", batch=2, **options))
+    found = json.loads((tmp_path / "two" / "hf_tokext_codec.json").read_text())
+    assert [loss for _, loss in found["losses"]] == pytest.approx([loss for _, loss in report.losses], rel=1e-4)
+    codecs = [AutoModel.from_pretrained(folder).state_dict() for folder in (one, tmp_path / "two")]
+    masses = [
+        float(codec["quantizer.codebook.mass"].sum()) for codec in codecs
+    ]  # vectors of a step, over all processes
+    assert masses[1] == pytest.approx(masses[0], rel=1e-5) and masses[0] == pytest.approx(4 * 16, rel=0.1)
+    assert not list(tmp_path.glob(".two*"))

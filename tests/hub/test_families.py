@@ -3,7 +3,13 @@
 import pytest
 import torch
 from huggingface_hub import hf_hub_download
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForAudioTokenization,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+)
 
 from hf_tokext import (
     ByteEnsembleForCausalLM,
@@ -11,11 +17,15 @@ from hf_tokext import (
     GlyphConfig,
     GlyphForCausalLM,
     GlyphTokenizer,
+    SpeechCodecFeatureExtractor,
     byteify,
     push_checkpoint,
 )
+from tests.models.audio_codec.test_audio_codec import made as upstream_codec
 from tests.models.byte_level import byte_view_tokenizers as small
 from tests.models.byte_level.enumeration import tiny_llama
+from tests.models.speech_codec.small import HOP
+from tests.models.speech_codec.small import small as speech_codec
 from tests.tiny_models import tiny, tiny_config
 
 TEXT = "déjà 🙂"
@@ -107,3 +117,30 @@ def test_tokenizers_of_an_earlier_ensemble_do_not_stay(hub, tmp_path):
     deleted = push_checkpoint(tmp_path / "one", "me/bytes", overwrite=True).deleted
     assert deleted and all(name.startswith(("base_tokenizer_0/", "base_tokenizer_1/")) for name in deleted)
     assert "base_tokenizer_1/tokenizer.json" in deleted
+
+
+def speech(folder):
+    model = speech_codec()
+    model.save_pretrained(folder)
+    SpeechCodecFeatureExtractor(sampling_rate=8000, hop_length=HOP).save_pretrained(folder)
+    return model
+
+
+def wrapped(folder):
+    model = upstream_codec("mimi")
+    model.save_pretrained(folder)
+    return model
+
+
+@pytest.mark.parametrize("make", [speech, wrapped])
+def test_codecs_of_sounds(hub, tmp_path, make):
+    model = make(tmp_path / "model").eval()
+    pushed = push_checkpoint(tmp_path / "model", "me/codec")
+    assert pushed.left_out == [] and not push_checkpoint(tmp_path / "model", "me/codec").changed
+    sound = torch.randn(1, 1, 40 * HOP, generator=torch.Generator().manual_seed(0)) * 0.1
+    for auto in (AutoModel, AutoModelForAudioTokenization):
+        pulled = auto.from_pretrained("me/codec", cache_dir=tmp_path / "cache")
+        assert type(pulled) is type(model) and torch.equal(pulled.encode(sound).codes, model.encode(sound).codes)
+    if make is speech:
+        extractor = AutoFeatureExtractor.from_pretrained("me/codec", cache_dir=tmp_path / "cache")
+        assert type(extractor) is SpeechCodecFeatureExtractor

@@ -12,6 +12,9 @@ SPARE = 64  # places that are made room for at least
 class GrowingLayer(DynamicLayer):
     """One layer's keys and values, [B, heads, places, width] each, at the front of tensors that have room for more."""
 
+    keys: Any  # tensors from the first update on
+    values: Any
+
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Append.
 

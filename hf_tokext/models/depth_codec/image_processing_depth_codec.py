@@ -50,16 +50,13 @@ class DepthCodecImageProcessor(InstalledCode, BaseImageProcessor):
         ):
             raise CodecError(f"depth_range is the nearest and the farthest depth, not {depth_range}")
 
-    def __call__(self, images: Any, **kwargs: Any) -> BatchFeature:
-        """Prepare depth maps, see `preprocess`."""
-        return self.preprocess(images, **kwargs)
-
-    def preprocess(self, images: Any, return_tensors: str | None = "pt") -> BatchFeature:
+    def preprocess(self, images: Any, return_tensors: str | None = "pt", **kwargs: Any) -> BatchFeature:  # type: ignore[override]
         """Prepare depth maps.
 
         Args:
             images: one map, or a list or batch of them.
             return_tensors: "pt", or "np" for arrays.
+            **kwargs: not used; upstream's processors have more to say.
 
         Returns:
             `pixel_values` [B, 1, height, width] float32 in 0 to 1, 0 where depth is not known; `pixel_mask` [B, height,

@@ -1,0 +1,36 @@
+"""What the configs of all codecs share; apart from the models, because configs are imported before models can be."""
+
+from typing import Any, ClassVar
+
+from huggingface_hub.dataclasses import strict
+
+from hf_tokext.models.blocks.installed import InstalledConfig
+from hf_tokext.quantizers import Quantizer, make_quantizer
+
+
+@strict
+class CodecConfig(InstalledConfig):
+    """What the configs of all codecs share.
+
+    Attributes:
+        latent_dim: d, numbers of a vector that is quantized.
+        quantizer: its name, see `make_quantizer`.
+        quantizer_options: further arguments of it, such as {"size": 512}.
+
+    Raises:
+        ValueError: such a quantizer cannot be made.
+    """
+
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["codes", "mask", "losses"]
+
+    latent_dim: int = 64
+    quantizer: str = "vq"
+    quantizer_options: dict[str, Any] | None = None
+
+    def make_quantizer(self) -> Quantizer:
+        """Make the quantizer that the config describes.
+
+        Returns:
+            A new one.
+        """
+        return make_quantizer(self.quantizer, self.latent_dim, self.quantizer_options)
