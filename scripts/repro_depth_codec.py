@@ -97,9 +97,9 @@ def main() -> None:
     """Print the table, and save the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--scenes", type=int, default=4000)
     parser.add_argument(
         "--data", type=Path, help="folder that scikit-image's wheel is unpacked in; else it is downloaded"
