@@ -30,23 +30,24 @@ from hf_tokext import ImageCodecConfig, ImageCodecModel
 from hf_tokext.measure.images import psnr, ssim
 
 SIZE, BLOCK, BITS = 32, 8, 144
-KINDS = {  # latents of a square, quantizer, options: 144 bits each
-    "vq": (16, "vq", {"size": 512}),
-    "fsq": (16, "fsq", {"levels": (8, 8, 8)}),
-    "rvq": (8, "rvq", {"size": 512, "codebooks": 2}),
+NUMBERS = 128  # of all latents of a square
+KINDS = {  # latents of a square, options of the quantizer: 144 bits each
+    "vq": (16, {"size": 512}),
+    "rvq": (8, {"size": 512, "codebooks": 2}),
+    "fsq": (16, {"levels": (8, 8, 8)}),
 }
 COLUMNS = {"PSNR": 2, "SSIM": 3, "used %": 1, "perplexity": 0}
 
 
 def model_for(kind: str, seed: int) -> ImageCodecModel:
     """A new codec of the size that is reported."""
-    latents, quantizer, options = KINDS[kind]
+    latents, options = KINDS[kind]
     torch.manual_seed(seed)
     return ImageCodecModel(
         ImageCodecConfig(
             image_size=SIZE, patch_size=BLOCK, num_latents=latents, hidden_size=128, intermediate_size=256,
-            num_encoder_layers=2, num_decoder_layers=3, num_attention_heads=4, quantizer=quantizer,
-            quantizer_options=options if kind == "fsq" else {**options, "seed": seed},
+            num_encoder_layers=3, num_decoder_layers=5, num_attention_heads=4,
+            latent_dim=NUMBERS // latents, quantizer=kind, quantizer_options=options if kind == "fsq" else {**options, "seed": seed},
         )
     )  # fmt: skip
 
@@ -135,9 +136,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of photographs")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=3e-3, help="learning rate at its highest")
+    parser.add_argument("--rate", type=float, default=1e-3, help="learning rate at its highest")
     parser.add_argument("--split", choices=("dev", "report"), default="report")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--device", default="cpu")
@@ -164,9 +165,8 @@ def main() -> None:
         print(f"{'':26}{(time.process_time() - start) / options.seeds:.0f} seconds of processor time a seed; each: "
               + ", ".join(f"{row['PSNR']:.2f}" for row in rows), flush=True)  # fmt: skip
         pictures.append(found)
-    if options.picture:
-        save_picture(options.picture, pictures)
-        print(f"{options.picture}: photographs, DCT, PCA, then the codecs")
+        if options.picture:
+            save_picture(options.picture, pictures)
 
 
 if __name__ == "__main__":

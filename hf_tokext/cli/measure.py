@@ -10,7 +10,9 @@ import typer
 from hf_tokext.cli.measure_audio import audio
 from hf_tokext.cli.measure_ir import ir
 
-app = typer.Typer(help="Measure models and tokenizers on text files, LLVM modules, and codecs of sounds.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure models and tokenizers on text files, LLVM modules, and codecs of sounds.", no_args_is_help=True
+)
 app.command("ir")(ir)
 app.command("audio")(audio)
 

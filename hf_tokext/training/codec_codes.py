@@ -31,7 +31,7 @@ def encode_files(
 ) -> tuple[int, dict[str, str]]:
     """Encode all files of a folder to a parquet file.
 
-    A row is a file: `path` (in the folder), `codes` [codebooks][T], and `shape`, that of the values that were encoded
+    A row is a file: `path` (in the folder), `codes` (a list of T numbers for each codebook), and `shape`, that of the values that were encoded
     but for padding ([channels, height, width] or [channels, samples]). `datasets.load_dataset("parquet", ...)` reads it.
 
     Args:

@@ -5,6 +5,7 @@ import torch
 from huggingface_hub import hf_hub_download
 from transformers import (
     AutoFeatureExtractor,
+    AutoImageProcessor,
     AutoModel,
     AutoModelForAudioTokenization,
     AutoModelForCausalLM,
@@ -17,6 +18,9 @@ from hf_tokext import (
     GlyphConfig,
     GlyphForCausalLM,
     GlyphTokenizer,
+    ImageCodecConfig,
+    ImageCodecImageProcessor,
+    ImageCodecModel,
     SpeechCodecFeatureExtractor,
     byteify,
     push_checkpoint,
@@ -24,6 +28,7 @@ from hf_tokext import (
 from tests.models.audio_codec.test_audio_codec import made as upstream_codec
 from tests.models.byte_level import byte_view_tokenizers as small
 from tests.models.byte_level.enumeration import tiny_llama
+from tests.models.image_codec.conftest import SIZES
 from tests.models.speech_codec.small import HOP
 from tests.models.speech_codec.small import small as speech_codec
 from tests.tiny_models import tiny, tiny_config
@@ -144,3 +149,18 @@ def test_codecs_of_sounds(hub, tmp_path, make):
     if make is speech:
         extractor = AutoFeatureExtractor.from_pretrained("me/codec", cache_dir=tmp_path / "cache")
         assert type(extractor) is SpeechCodecFeatureExtractor
+
+
+def test_codecs_of_images(hub, tmp_path):
+    model = ImageCodecModel(ImageCodecConfig(**SIZES)).eval()
+    processor = ImageCodecImageProcessor(size=16)
+    for each in (model, processor):
+        each.save_pretrained(tmp_path / "model")
+    pushed = push_checkpoint(tmp_path / "model", "me/codec")
+    assert pushed.left_out == [] and not push_checkpoint(tmp_path / "model", "me/codec").changed
+    pulled = AutoModel.from_pretrained("me/codec", cache_dir=tmp_path / "cache")
+    there = AutoImageProcessor.from_pretrained("me/codec", cache_dir=tmp_path / "cache")
+    assert type(pulled) is ImageCodecModel and type(there) is ImageCodecImageProcessor
+    image = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0))
+    values, others = (each(image, return_tensors="pt")["pixel_values"] for each in (processor, there))
+    assert torch.equal(values, others) and torch.equal(pulled.encode(others).codes, model.encode(values).codes)

@@ -10,6 +10,7 @@ from transformers import PreTrainedConfig, initialization
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+SHARPNESS = (0.2, 1.3)  # of queries and keys when training begins, in the first head and in the last
 SOFT = 1.0  # variance that norms add: what is large becomes 1, and what is small stays small
 
 
@@ -69,9 +70,10 @@ class TransformerLayer(GradientCheckpointingLayer):
         self.outwards = nn.Linear(config.intermediate_size, config.hidden_size)
 
     def reset_parameters(self) -> None:
-        """Draw weights that keep the size of what passes, and make every place look at its neighbours first.
+        """Draw weights that keep the size of what passes, and make every place look at what is near.
 
-        Queries and keys begin equal, so that attention begins as nearness of places; shortcuts begin the stronger.
+        Queries and keys begin equal, so that attention begins as nearness of places, from the first head, to which nearly
+        all is near, to the last. What a layer adds begins smaller than what it adds to.
 
         Source: Trockman and Kolter, Mimetic Initialization of Self-Attention Layers (arXiv 2305.09828), section 4.
         """
@@ -79,7 +81,11 @@ class TransformerLayer(GradientCheckpointingLayer):
         for layer in (self.attention.where, self.attention.what, self.inwards, *shared):
             initialization.normal_(layer.weight, std=(0.5 if layer in shared else 1.0) * layer.in_features**-0.5)
             initialization.zeros_(layer.bias)
-        queries = self.attention.where.weight.detach()[: self.attention.where.in_features]
+        width = self.attention.where.in_features
+        sharpness = torch.linspace(*SHARPNESS, width // self.attention.head_dim).repeat_interleave(
+            self.attention.head_dim
+        )
+        queries = self.attention.where.weight.detach()[:width] * sharpness.to(self.attention.where.weight)[:, None]
         initialization.copy_(self.attention.where.weight, torch.cat([queries, queries]))
 
     def forward(self, hidden: Tensor, places: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -44,8 +44,8 @@ class ImageCodecConfig(CodecConfig):
     latent_dim: int = 8
     hidden_size: int = 128
     intermediate_size: int = 512
-    num_encoder_layers: int = 4
-    num_decoder_layers: int = 4
+    num_encoder_layers: int = 3
+    num_decoder_layers: int = 5
     num_attention_heads: int = 4
     absolute_weight: float = 0.0
 

@@ -22,14 +22,11 @@ class ImageCodecImageProcessor(InstalledCode, PilBackend):
     first or last; with 1, 3 or 4 channels), lists and batches of them. What is transparent lies on white.
 
     Args:
-        size: height and width as {"height": h, "width": w}, or one number for both; 64.
-        do_resize: bring an image to `size`; with `do_center_crop` to the smallest size that covers it, without
-            distortion.
-        do_center_crop: cut `size` out of the middle.
-        do_rescale: divide by 255.
-        do_normalize: take away `image_mean` and divide by `image_std`, both 0.5 by default.
-        resample: PIL's number of the filter; 3 for bicubic.
-        **kwargs: what image processors of transformers take further.
+        **kwargs: `size`, {"height": h, "width": w} or one number for both (64); `do_resize` to that size, which with
+            `do_center_crop` is to the smallest that covers it, without distortion; `do_center_crop`, which cuts it out of
+            the middle; `do_rescale`, by 255; `do_normalize` by `image_mean` and `image_std`, both 0.5; `resample`,
+            PIL's number of the filter (3, bicubic). All are on by default, and may be given in a call too. Further
+            ones are as for other image processors.
 
     Raises:
         CodecError: something is no image, has no pixels, holds NaN or numbers out of range, has other channels, is
@@ -76,7 +73,7 @@ class ImageCodecImageProcessor(InstalledCode, PilBackend):
         whole = values.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
         return [pillow().fromarray(image) for image in whole]
 
-    def process_image(self, image: Any, input_data_format: Any = None, **kwargs: Any) -> Floats:
+    def process_image(self, image: Any, input_data_format: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """Bring one image to three channels in 0 to 255.
 
         Args:
@@ -90,7 +87,7 @@ class ImageCodecImageProcessor(InstalledCode, PilBackend):
         last = None if input_data_format is None else ChannelDimension(input_data_format) == ChannelDimension.LAST
         return bytes_of(image, last)
 
-    def resize(self, image: Floats, size: Any, resample: Any = None, **kwargs: Any) -> Floats:
+    def resize(self, image: Any, size: Any, resample: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """Resize without rounding.
 
         Args:
@@ -122,13 +119,16 @@ class ImageCodecImageProcessor(InstalledCode, PilBackend):
             raise CodecError("there is no image; give at least one")
         return found
 
-    def _preprocess(self, images: list[Floats], size: Any, do_resize: bool, do_center_crop: bool, **kwargs: Any) -> BatchFeature:  # type: ignore[override]
+    def _preprocess(  # type: ignore[override]
+        self, images: list[Any], size: Any, do_resize: bool, do_center_crop: bool, **kwargs: Any
+    ) -> BatchFeature:
         found = [self._sized(image, size, do_resize, do_center_crop, kwargs.get("resample")) for image in images]
         shapes = {image.shape[1:] for image in found}
         if kwargs.get("return_tensors") is not None and len(shapes) > 1:
             several = ", ".join(f"{height} x {width}" for height, width in sorted(shapes)[:3])
             raise CodecError(f"images of several sizes ({several}) are no batch; leave do_resize and do_center_crop on")
-        return super()._preprocess(found, do_resize=False, size=size, do_center_crop=False, **kwargs)
+        above: Any = super()
+        return above._preprocess(found, do_resize=False, size=size, do_center_crop=False, **kwargs)
 
     def _sized(self, image: Floats, size: Any, do_resize: bool, do_center_crop: bool, resample: Any) -> Floats:
         height, width = image.shape[1:]

@@ -90,7 +90,9 @@ class ImageCodecModel(ModalityCodec):
             losses={name: part.detach() for name, part in losses.items()},
         )
 
-    def decode_latents(self, latents: Tensor, mask: Tensor | None = None, size: tuple[int, int] | None = None) -> Tensor:
+    def decode_latents(
+        self, latents: Tensor, mask: Tensor | None = None, size: tuple[int, int] | None = None
+    ) -> Tensor:
         """Turn vectors into images.
 
         Args:
@@ -161,7 +163,12 @@ class ImageCodecModel(ModalityCodec):
         Latents and masked patches begin as nothing: whatever they were would be normed to the size of what is seen, and
         drown it.
         """
-        for layer, gain in ((self.from_pixels, 1.0), (self.to_latents, 1.0), (self.from_latents, 1.0), (self.to_pixels, 0.3)):
+        for layer, gain in (
+            (self.from_pixels, 1.0),
+            (self.to_latents, 1.0),
+            (self.from_latents, 1.0),
+            (self.to_pixels, 0.3),
+        ):
             initialization.normal_(layer.weight, std=gain * layer.in_features**-0.5)
             initialization.zeros_(layer.bias)
         count = self.config.num_latents

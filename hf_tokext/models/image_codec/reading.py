@@ -11,11 +11,14 @@ from hf_tokext.errors import CodecError, MissingExtraError
 
 TOLERANCE = 1e-3  # by which a float may pass 0 or 1, as resizing makes it do
 CHANNELS = (1, 3, 4)
-Floats = np.ndarray[Any, np.dtype[np.float32]]
+Floats = np.ndarray[Any, Any]
 
 
 def pillow() -> Any:
-    """PIL's module of images.
+    """Import PIL's module of images.
+
+    Returns:
+        The module.
 
     Raises:
         MissingExtraError: Pillow is not installed.

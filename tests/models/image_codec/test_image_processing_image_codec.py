@@ -61,9 +61,10 @@ def test_grey_and_sixteen_bits(processor):
     buffer = io.BytesIO()
     Image.fromarray(grey).save(buffer, "png")
     for form in (grey, grey[..., None], Image.open(buffer), Image.fromarray(grey.astype(np.int32)),
-                 Image.fromarray((grey / 65535).astype(np.float32)), grey > 0):  # fmt: skip
-        like = expected if getattr(form, "dtype", None) != bool else torch.from_numpy(2.0 * (grey > 0) - 1).float()
-        torch.testing.assert_close(values_of(processor, form), like.expand(1, 3, 8, 12), atol=1e-4, rtol=0)
+                 Image.fromarray((grey / 65535).astype(np.float32))):  # fmt: skip
+        torch.testing.assert_close(values_of(processor, form), expected, atol=1e-4, rtol=0)
+    signs = torch.from_numpy(2.0 * (grey > 30_000) - 1).float()
+    assert torch.equal(values_of(processor, grey > 30_000), signs.expand(1, 3, 8, 12))
 
 
 def test_what_is_transparent_lies_on_white(processor, pixels):

@@ -88,16 +88,11 @@ def test_configs_that_cannot_be_are_refused(fresh, wrong, said):
         fresh(**wrong)
 
 
-@pytest.mark.parametrize("implementation", ["sdpa", "eager", "flex_attention"])
-def test_every_attention_gives_the_same(fresh, images, implementation):
+def test_every_attention_gives_the_same(fresh, images):
     model = fresh().eval()
     expected = model(images).reconstruction
-    try:
-        model.set_attn_implementation(implementation)
-        found = model(images).reconstruction
-    except (ImportError, NotImplementedError, RuntimeError) as error:
-        pytest.skip(f"{implementation}: {error}")
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    model.set_attn_implementation("eager")
+    torch.testing.assert_close(model(images).reconstruction, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_images_are_told_apart_from_the_first_step_on(fresh, images):
@@ -121,7 +116,7 @@ def test_latents_begin_by_looking_at_what_is_near(fresh, images):
 def test_it_learns_from_nothing(fresh, images, quantizer):
     model = fresh(quantizer, hidden_size=64, intermediate_size=128, num_latents=16).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    for _ in range(60):
+    for _ in range(40):
         model(images).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -142,7 +137,9 @@ def arguments(folder, **options):
 
 
 def test_trainer_learns_evaluates_and_goes_on(fresh, dataset, tmp_path):
-    run = Trainer(fresh(), arguments(tmp_path / "run", max_steps=6, save_steps=3), train_dataset=dataset, eval_dataset=dataset)
+    run = Trainer(
+        fresh(), arguments(tmp_path / "run", max_steps=6, save_steps=3), train_dataset=dataset, eval_dataset=dataset
+    )
     run.train()
     losses = [entry["loss"] for entry in run.state.log_history if "loss" in entry]
     assert losses[-1] < losses[0] and run.evaluate()["eval_loss"] > 0
