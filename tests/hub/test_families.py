@@ -15,6 +15,9 @@ from transformers import (
 from hf_tokext import (
     ByteEnsembleForCausalLM,
     ByteTokenizer,
+    DepthCodecConfig,
+    DepthCodecImageProcessor,
+    DepthCodecModel,
     GlyphConfig,
     GlyphForCausalLM,
     GlyphTokenizer,
@@ -151,16 +154,25 @@ def test_codecs_of_sounds(hub, tmp_path, make):
         assert type(extractor) is SpeechCodecFeatureExtractor
 
 
-def test_codecs_of_images(hub, tmp_path):
-    model = ImageCodecModel(ImageCodecConfig(**SIZES)).eval()
-    processor = ImageCodecImageProcessor(size=16)
-    for each in (model, processor):
+def pictures():
+    return ImageCodecModel(ImageCodecConfig(**SIZES)), ImageCodecImageProcessor(size=16)
+
+
+def depths():
+    config = DepthCodecConfig(image_size=16, hidden_sizes=[4, 8], latent_dim=8, quantizer_options={"size": 16})
+    return DepthCodecModel(config), DepthCodecImageProcessor(size=16)
+
+
+@pytest.mark.parametrize(("make", "shape"), [(pictures, (3, 20, 30)), (depths, (1, 20, 30))])
+def test_codecs_of_images(hub, tmp_path, make, shape):
+    model, processor = made = make()
+    for each in made:
         each.save_pretrained(tmp_path / "model")
     pushed = push_checkpoint(tmp_path / "model", "me/codec")
     assert pushed.left_out == [] and not push_checkpoint(tmp_path / "model", "me/codec").changed
     pulled = AutoModel.from_pretrained("me/codec", cache_dir=tmp_path / "cache")
     there = AutoImageProcessor.from_pretrained("me/codec", cache_dir=tmp_path / "cache")
-    assert type(pulled) is ImageCodecModel and type(there) is ImageCodecImageProcessor
-    image = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0))
+    assert type(pulled) is type(model) and type(there) is type(processor)
+    image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     values, others = (each(image, return_tensors="pt")["pixel_values"] for each in (processor, there))
-    assert torch.equal(values, others) and torch.equal(pulled.encode(others).codes, model.encode(values).codes)
+    assert torch.equal(values, others) and torch.equal(pulled.encode(others).codes, model.eval().encode(values).codes)

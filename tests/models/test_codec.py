@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from transformers import AutoConfig, AutoModel
 
-from hf_tokext import CodecError, ImageCodecConfig, ImageCodecModel, QuantizerError
+from hf_tokext import CodecError, DepthCodecConfig, DepthCodecModel, ImageCodecConfig, ImageCodecModel, QuantizerError
 from hf_tokext.quantizers import Quantizer
 from tests.models.image_codec.conftest import OPTIONS, SIZES
 from tests.models.speech_codec.small import HOP, sounds
@@ -34,7 +34,15 @@ def sound(quantizer):
     return small_speech(quantizer, OPTIONS[quantizer], **weights), 5 * sounds(8, 12 * HOP)[:, None]
 
 
-MAKERS = [image, sound]
+def depth(quantizer):
+    """A codec, and values [8, ...] for it."""
+    torch.manual_seed(0)
+    sizes = {"image_size": 16, "hidden_sizes": [8, 8], "latent_dim": 16}
+    model = DepthCodecModel(DepthCodecConfig(**sizes, quantizer=quantizer, quantizer_options=OPTIONS[quantizer]))
+    return model, torch.rand(8, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+MAKERS = [image, sound, depth]
 
 
 @pytest.fixture(params=MAKERS, ids=lambda make: make.__name__)
