@@ -1,5 +1,6 @@
 """Photographs of a folder, split by file, and pieces cut from them; what the scripts on images share."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ SPLITS = ("train", "dev", "report")  # eight files in ten, one, and one: to lear
 
 
 def photographs(folder: Path) -> dict[str, list[Image.Image]]:
-    """All images under a folder in RGB, by split, in the order of their names."""
+    """All images under a folder in RGB, by split, in the order of their names; of equal files only the first."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    different = {sha256(path.read_bytes()).digest(): path for path in reversed(paths)}
+    paths = sorted(different.values())
     if len(paths) < 10:
         raise SystemExit(f"{folder} has {len(paths)} images; at least 10 are needed ({', '.join(sorted(SUFFIXES))})")
     found: dict[str, list[Image.Image]] = {name: [] for name in SPLITS}

@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate at its highest")
+    parser.add_argument("--squares", type=int, default=16_000, help="squares cut to learn from; an eighth for usage")
     parser.add_argument("--split", choices=("dev", "report"), default="report")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--device", default="cpu")
@@ -146,8 +147,8 @@ def main() -> None:
     options = parser.parse_args()
 
     images = photographs(options.data)
-    train = cuttings(images["train"], SIZE, 16_000, 0)
-    held, many = whole(images[options.split], SIZE), cuttings(images[options.split], SIZE, 2_000, 1)
+    train = cuttings(images["train"], SIZE, options.squares, 0)
+    held, many = whole(images[options.split], SIZE), cuttings(images[options.split], SIZE, options.squares // 8, 1)
     print(f"{len(images['train'])} photographs to learn from, {len(held)} of the split {options.split}; {SIZE} x {SIZE} pixels, "
           f"{options.steps} steps of {options.batch}")  # fmt: skip
     print(f"{'':26}{'bits':>6}" + "".join(f"{name:>17}" for name in COLUMNS))

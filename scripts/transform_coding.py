@@ -35,6 +35,8 @@ def dct(size: int, channels: int = 3) -> torch.Tensor:
 def pca(train: torch.Tensor, most: int = 512) -> torch.Tensor:
     """The directions of largest variance, [most or fewer, d]."""
     centred = train - train.mean(0)
+    if len(train) < train.shape[1]:
+        return torch.linalg.svd(centred, full_matrices=False).Vh[:most]
     values, vectors = torch.linalg.eigh(centred.t().double() @ centred.double())
     return vectors.t().flip(0)[:most].float()
 

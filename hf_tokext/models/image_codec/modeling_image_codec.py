@@ -41,14 +41,14 @@ class ImageCodecModel(ModalityCodec):
         super().__init__(config)
         numbers = config.num_channels * config.patch_size**2
         self.from_pixels = nn.Linear(numbers, config.hidden_size)
-        self.asked = nn.Parameter(torch.empty(config.num_latents, config.hidden_size))
-        self.places = nn.Parameter(torch.empty(config.num_latents, config.hidden_size))
+        self.asked = nn.Parameter(torch.empty(config.num_latents, config.hidden_size))  # latents before they see
+        self.places = nn.Parameter(torch.empty(config.num_latents, config.hidden_size))  # where they stand
         self.encoder = Transformer(config, config.num_encoder_layers)
         self.to_latents = nn.Linear(config.hidden_size, config.latent_dim)
         self.quantizer = config.make_quantizer()
         self.from_latents = nn.Linear(config.latent_dim, config.hidden_size)
-        self.told = nn.Parameter(torch.empty(config.num_latents, config.hidden_size))
-        self.blank = nn.Parameter(torch.empty(config.hidden_size))
+        self.told = nn.Parameter(torch.empty(config.num_latents, config.hidden_size))  # which latent it is
+        self.blank = nn.Parameter(torch.empty(config.hidden_size))  # a patch before it is known
         self.decoder = Transformer(config, config.num_decoder_layers)
         self.to_pixels = nn.Linear(config.hidden_size, numbers)
         self.post_init()
