@@ -79,14 +79,15 @@ def test_trainer_against_discriminators(tmp_path):
     assert torch.equal(alone.encode(values).codes, both.codec.eval().encode(values).codes)
 
 
-@pytest.mark.parametrize("judge", list(judges()), ids=["spectrum", "period"])
-def test_a_discriminator_learns_to_tell(judge):
+@pytest.mark.parametrize("which", [0, 1], ids=["spectrum", "period"])
+def test_a_discriminator_learns_to_tell(which):
     torch.manual_seed(0)
+    judge = judges()[which]
     time = torch.arange(400) / 8000
     tones = torch.sin(6.28 * 400 * time + torch.rand(8, 1) * 6.28)
     noise = torch.randn(8, 400)
     optimizer = torch.optim.Adam(judge.parameters(), 5e-3)
-    for _ in range(40):
+    for _ in range(60):
         optimizer.zero_grad()
         loss = sum(
             (1 - one).square().mean() + two.square().mean()
