@@ -1,14 +1,13 @@
 """Model classes that are registered by name: imported when one is asked for, and not before."""
 
 import pickle
-import subprocess
-import sys
 
 import pytest
 from transformers import AutoModel, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, LlamaModel
 
 from hf_tokext import RegistrationError
 from hf_tokext.lazy_classes import LazyClasses, NamedClass, register_by_name
+from tests.another_process import run_program
 
 
 class LazyConfig(LlamaConfig):
@@ -85,5 +84,5 @@ def test_our_models_are_not_imported_before_one_is_made(first):
         " embedding='random')\n"
         "print(heavy, type(AutoModel.from_config(config)).__name__, type(AutoModelForCausalLM.from_config(config)).__name__)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = run_program(program)
     assert done.stdout.strip() == "[] GlyphModel GlyphForCausalLM", done.stderr

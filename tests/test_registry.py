@@ -1,7 +1,5 @@
 """Registration: by name, at the moment in which transformers loads an Auto class; clashes are errors."""
 
-import subprocess
-import sys
 import textwrap
 
 import pytest
@@ -26,6 +24,7 @@ from transformers.image_processing_backends import PilBackend
 from hf_tokext import register_family
 from hf_tokext.errors import RegistrationError
 from hf_tokext.registry import CODE_FILE, write_auto_code
+from tests.another_process import run_program
 from tests.tokenizers import byte_level
 
 LOADED = (AutoFeatureExtractor, AutoImageProcessor, AutoProcessor)  # so that registering happens at once
@@ -48,8 +47,7 @@ class RivalConfig(PreTrainedConfig):
 
 
 def fresh(code):
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
-    return done.stdout.split()
+    return run_program(textwrap.dedent(code), check=True).stdout.split()
 
 
 def test_a_third_party_registers_its_own_and_may_repeat_it(tmp_path):

@@ -8,13 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from hf_tokext.cli.measure_audio import audio
+from hf_tokext.cli.measure_codebook import codebook
 from hf_tokext.cli.measure_ir import ir
 
 app = typer.Typer(
-    help="Measure models and tokenizers on text files, LLVM modules, and codecs of sounds.", no_args_is_help=True
+    help="Measure models and tokenizers on text files, LLVM modules, codes, and codecs of sounds.", no_args_is_help=True
 )
 app.command("ir")(ir)
 app.command("audio")(audio)
+app.command("codebook")(codebook)
 
 TextOption = Annotated[list[Path], typer.Option("--text", help="A UTF-8 text file; repeat for more.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

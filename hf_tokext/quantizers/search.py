@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 AT_ONCE = 1 << 23  # scores that are held at a time: 32 megabytes
+CLOSE_AT_ONCE = 1 << 20  # of these, compared anew at a time
 
 
 def nearest(values: Tensor, codes: Tensor, by: str = "distance") -> Tensor:
@@ -37,10 +38,22 @@ def _chunk(values: Tensor, codes: Tensor, halves: Tensor, largest: Tensor, unit:
     error = unit * (values.square().sum(1).sqrt() * largest + halves.max())  # of a score
     scores.scatter_(1, index[:, None], -torch.inf)
     close = torch.nonzero(scores.amax(1) >= best - 2 * error).flatten()
-    for row in close.tolist():
-        rivals = torch.nonzero(scores[row] >= best[row] - 2 * error[row]).flatten()
-        rivals = torch.cat([rivals, index[row : row + 1]]).sort().values
-        near, value = codes[rivals].double(), values[row].double()
-        worth = near @ value if by == "product" else -(near - value).square().sum(1)
-        index[row] = rivals[worth.argmax()]
+    for rows in close.split(max(CLOSE_AT_ONCE // len(codes), 1)):
+        rivals = scores[rows] >= (best - 2 * error)[rows, None]
+        index[rows] = _settle(values[rows], codes, rivals.scatter_(1, index[rows, None], True), by)
     return index
+
+
+def _settle(values: Tensor, codes: Tensor, rivals: Tensor, by: str) -> Tensor:
+    """Of the rivals of each vector, [N, K] bool, the first of the best ones in float64."""
+    row, code = rivals.nonzero().unbind(1)
+    step = max(CLOSE_AT_ONCE // codes.shape[1], 1)
+    pairs = zip(row.split(step), code.split(step), strict=True)
+    worth = torch.cat([_worth(values[i].double(), codes[j].double(), by) for i, j in pairs])
+    best = worth.new_full((len(values),), -torch.inf).scatter_reduce_(0, row, worth, "amax")
+    first = worth == best[row]
+    return code.new_full((len(values),), len(codes)).scatter_reduce_(0, row[first], code[first], "amin")
+
+
+def _worth(values: Tensor, codes: Tensor, by: str) -> Tensor:
+    return (values * codes).sum(1) if by == "product" else -(values - codes).square().sum(1)

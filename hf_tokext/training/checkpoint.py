@@ -9,6 +9,7 @@ from typing import Any
 
 import transformers
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import CHAT_TEMPLATE_DIR
 
 from hf_tokext.errors import CheckpointError, MissingExtraError, OutputExistsError
 from hf_tokext.measure.plots import plot_recovery
@@ -22,7 +23,6 @@ from hf_tokext.transplant.folder import output_folder, refuse_overlap
 from hf_tokext.transplant.report import REPORT_JSON, REPORT_MARKDOWN
 from hf_tokext.transplant.tokenizer_files import check_tokenizer_files, load_tokenizer
 
-TEMPLATES = "additional_chat_templates"
 PLOT = "hf_tokext_recovery.png"
 WEIGHTS = (
     ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".gguf", ".ggml", ".h5", ".hdf5", ".msgpack", ".onnx",
@@ -150,7 +150,7 @@ def _copy_the_rest(source: Path, target: Path) -> None:
 
     config.json is copied too, since nothing in it changed.
     """
-    for path in sorted([*source.iterdir(), *(source / TEMPLATES).glob("*.jinja")]):
+    for path in sorted([*source.iterdir(), *(source / CHAT_TEMPLATE_DIR).glob("*.jinja")]):
         if path.is_file() and not path.name.lower().endswith(WEIGHTS):
             name = path.relative_to(source).as_posix()
             (target / name).parent.mkdir(exist_ok=True)

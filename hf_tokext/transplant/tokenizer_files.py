@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
+from transformers.utils import CHAT_TEMPLATE_DIR, CHAT_TEMPLATE_FILE
 
 from hf_tokext.errors import CheckpointError, VocabularyError
 from hf_tokext.registry import CODE_FILE, keep_tokenizer
@@ -22,7 +23,7 @@ from hf_tokext.vocabulary.digits import CONFIG_FILE, rewrite_digits_in_folder
 from hf_tokext.vocabulary.pieces import TOKENIZER_FILE, Vocabulary, read_vocabulary
 from hf_tokext.vocabulary.tokenizer_json import read_tokenizer_json
 
-TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
+TEMPLATE_FILES = (CHAT_TEMPLATE_FILE, "chat_template.json", CHAT_TEMPLATE_DIR)
 # Files of a tokenizer, of whatever family; none of the base's may survive a transplant.
 TOKENIZER_FILES = frozenset(
     {
@@ -108,8 +109,9 @@ def with_named_tokens(folder: Path) -> Iterator[Path]:
         The folder itself where nothing is missing, else a temporary one.
     """
     loaded = PreTrainedTokenizerFast.from_pretrained(folder)
-    listed = set(read_vocabulary(folder).pieces)
-    if all(token.encode() in listed for token in loaded.get_added_vocab()):
+    spec = read_tokenizer_json(folder / TOKENIZER_FILE)
+    missing = set(loaded.get_added_vocab()) - {token["content"] for token in spec.get("added_tokens") or []}
+    if not missing or {token.encode() for token in missing} <= set(read_vocabulary(folder).pieces):
         yield folder
         return
     with TemporaryDirectory() as scratch:
@@ -238,11 +240,11 @@ def _class_named(name: object) -> type | None:
 
 
 def _keep_base_template(base: Path, old: Vocabulary, new: Vocabulary, folder: Path) -> list[str]:
-    path = base / "chat_template.jinja"
+    path = base / CHAT_TEMPLATE_FILE
     template = path.read_text(encoding="utf-8") if path.is_file() else _json(base / CONFIG_FILE).get("chat_template")
     warnings = missing_markers(template, old, new)
     if isinstance(template, str) and not warnings:
-        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+        (folder / CHAT_TEMPLATE_FILE).write_text(template, encoding="utf-8")
     return warnings
 
 

@@ -29,7 +29,7 @@ def bits_of_bytes(model: ByteModel, texts: Sequence[str], window: int = 512) -> 
     if window <= WIDEST:
         raise TextError(f"a window of {window} has no room for the opening marker and a character; give at least 5")
     pieces = [piece for text in texts for piece in _windows(text.encode(), window - 1)]
-    bits = [score.bits_per_byte * len(piece) for score, piece in zip(score_bytes(model, pieces), pieces, strict=True)]
+    bits = [score.bits_per_byte * score.bytes for score in score_bytes(model, pieces, per_byte=False)]
     size = sum(map(len, pieces))
     return BitsPerByte(bits_per_byte=sum(bits) / size, tokens=size, bytes=size)
 

@@ -66,13 +66,16 @@ class ByteView:
         """
         return [Covers(self.base, self._measure, self.tolerance) for _ in range(count)]
 
-    def read(self, texts: Sequence[Covers], events: Sequence[Sequence[int]], every: bool = False) -> list[Reading]:
+    def read(
+        self, texts: Sequence[Covers], events: Sequence[Sequence[int]], every: bool = False, whole: bool = False
+    ) -> list[Reading]:
         """Read each text on, all in the same passes of the model.
 
         Args:
             texts: N texts.
             events: what each goes on with: bytes, and from 256 on markers.
             every: also say what comes after each event.
+            whole: only the sums of the log probabilities are wanted, which takes fewer tokens where not all strings count.
 
         Returns:
             N readings.
@@ -82,7 +85,7 @@ class ByteView:
         """
         found: dict[int, Reading] = {}
         forks = [text.fork() for text in texts]
-        work = {i: fork.read(part, every) for i, (fork, part) in enumerate(zip(forks, events, strict=True))}
+        work = {i: fork.read(part, every, whole) for i, (fork, part) in enumerate(zip(forks, events, strict=True))}
         while work:
             wanted: dict[Context, tuple[Covers, Head]] = {}
             for i, each in list(work.items()):

@@ -21,8 +21,7 @@ from hf_tokext.models.byte_level.passage import Passage
 from hf_tokext.models.byte_level.traces import Key
 
 BYTES = 256
-PASSAGE = 416  # bytes that are read at once at most
-MARGIN = 32  # of them, in which tokens may end elsewhere once the text goes on
+MARGIN = 32  # bytes of a passage in which tokens may end elsewhere once the text goes on
 REMEMBERED = 256  # dropped heads that are kept for that
 
 
@@ -90,20 +89,21 @@ class Covers:
         deferred = [replace(head) for head in self.deferred]
         return replace(self, heads=list(self.heads), passed=list(self.passed), deferred=deferred)
 
-    def read(self, events: Sequence[int], every: bool = False) -> Work:
+    def read(self, events: Sequence[int], every: bool = False, whole: bool = False) -> Work:
         """Read events.
 
         Args:
             events: n events, bytes and from 256 on markers.
             every: also say what comes after each event.
+            whole: only the sum of the log probabilities is wanted: those of single events are then no more than its parts.
 
         Returns:
             A generator: it yields lists of heads that the caller is to run and to give to `take`, and returns the
             probabilities of the events.
         """
-        return self._read(events, every)
+        return self._read(events, every, whole)
 
-    def _read(self, events: Sequence[int], every: bool) -> Work:
+    def _read(self, events: Sequence[int], every: bool, whole: bool) -> Work:
         """Read events, runs of bytes and single markers."""
         parts: list[Reading] = []
         opening = 0.0
@@ -117,7 +117,7 @@ class Covers:
                 while stop < len(events) and events[stop] < BYTES:
                     stop += 1
                 stop = self._settled_by(events, start, stop)
-                parts.append((yield from self._read_bytes(bytes(events[start:stop]), every)))
+                parts.append((yield from self._read_bytes(bytes(events[start:stop]), every, whole)))
             else:
                 parts.append((yield from self._read_marker(events[start] - BYTES)))
                 if every:
@@ -133,14 +133,15 @@ class Covers:
 
     def _settled_by(self, events: Sequence[int], start: int, stop: int) -> int:
         """Where a passage ends: what it costs grows faster than its length, and it had best end where a token does."""
-        if stop - start <= PASSAGE:
+        most = self.measure.passage
+        if stop - start <= most:
             return stop
         if not self.opened_as_spelt:
-            return start + PASSAGE
-        spelling = self.base.spell(self.text + bytes(events[start : start + PASSAGE]))
-        last = len(self.text) + PASSAGE - MARGIN
+            return start + most
+        spelling = self.base.spell(self.text + bytes(events[start : start + most]))
+        last = len(self.text) + most - MARGIN
         ends = [end for _, end in spelling if len(self.text) < end <= last]
-        return start + (ends[-1] - len(self.text) if ends else PASSAGE)
+        return start + (ends[-1] - len(self.text) if ends else most)
 
     def take(self, head: Head, logits: np.ndarray) -> None:
         """Take what the base says comes after a head.
@@ -243,9 +244,9 @@ class Covers:
         begun = yield from self._begin(roots, self.base.space_opens if opens else self.base.space_after_special)
         return Reading(np.array([total - before if roots else NOTHING]), begun.dropped)
 
-    def _read_bytes(self, data: bytes, every: bool) -> Work:
+    def _read_bytes(self, data: bytes, every: bool, whole: bool) -> Work:
         """Read bytes; the passage finds the heads at their end."""
-        passage = Passage(self, data, every)
+        passage = Passage(self, data, every, whole)
         yield from passage.run()
         self.heads = passage.heads if passage.kept[-1] > NOTHING else []
         self.passed = passage.passed[-REMEMBERED:]

@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 
 from hf_tokext.vocabulary.pieces import Vocabulary
+from hf_tokext.vocabulary.trie import ByteTrie
 from hf_tokext.vocabulary.viability.base import Viability
 
 MEASURES = ("all_strings", "canonical")
+FAR = 4  # tokens
 
 
 class AllStrings:
@@ -18,6 +20,7 @@ class AllStrings:
     """
 
     name = "all_strings"
+    passage = 416  # bytes that are read at once at most: spellings are many
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._exist = np.array([piece is not None for piece in vocabulary.pieces])
@@ -50,6 +53,20 @@ class AllStrings:
         """
         return True
 
+    def goes_on(self, state: Any, text: bytes, at: int, trie: ByteTrie) -> bool:
+        """Whether some ids may spell the rest of a text; see `Canonical`.
+
+        Args:
+            state: what was read.
+            text: the whole text.
+            at: bytes of it that were read.
+            trie: the ids.
+
+        Returns:
+            True: all strings may.
+        """
+        return True
+
     def probabilities(self, state: Any, logits: np.ndarray) -> np.ndarray:
         """Probabilities of the next id under the measure.
 
@@ -74,6 +91,7 @@ class Canonical:
     """
 
     name = "canonical"
+    passage = 2048  # bytes that are read at once at most
 
     def __init__(self, viability: Viability[Any]) -> None:
         self._viability = viability
@@ -105,6 +123,33 @@ class Canonical:
             Whether it may.
         """
         return bool(self._viability.allowed(state)[index])
+
+    def goes_on(self, state: Any, text: bytes, at: int, trie: ByteTrie, tokens: int = FAR) -> bool:
+        """Whether some ids may spell the rest of a text, and perhaps more.
+
+        Args:
+            state: what was read.
+            text: the whole text.
+            at: bytes of it that were read.
+            trie: the ids.
+            tokens: that many are tried; where they do not reach the end, the answer is yes.
+
+        Returns:
+            Whether they may; no is certain.
+        """
+        if at == len(text):
+            return True
+        allowed, place = self._viability.allowed(state), trie.root
+        for position in range(at, len(text)):
+            after = trie.step(place, text[position])
+            if after is None:
+                return False
+            place, ends = after, trie.order[after.start : after.longer]
+            for index in ends[allowed[ends]].tolist():
+                far = tokens == 1 or position + 1 == len(text)
+                if far or self.goes_on(self.advance(state, index), text, position + 1, trie, tokens - 1):
+                    return True
+        return bool(allowed[trie.order[place.start : place.stop]].any())
 
     def probabilities(self, state: Any, logits: np.ndarray) -> np.ndarray:
         """Probabilities of the next id under the measure.

@@ -41,6 +41,7 @@ class Passage:
         covers: the text so far; it is not changed.
         data: n bytes.
         every: keep what comes next at every place.
+        whole: leave out what cannot go on to the end: it counts at places before only.
 
     Attributes:
         text: the whole text, the bytes included.
@@ -53,8 +54,8 @@ class Passage:
         next: by the number of bytes before, weights of heads and what comes next after each.
     """
 
-    def __init__(self, covers: "Covers", data: bytes, every: bool) -> None:
-        self._covers, self._trie, self._every = covers, covers.base.trie, every
+    def __init__(self, covers: "Covers", data: bytes, every: bool, whole: bool = False) -> None:
+        self._covers, self._trie, self._every, self._whole = covers, covers.base.trie, every, whole
         self._start = len(covers.text)
         self.text = covers.text + data
         self.kept = [covers.kept] + [NOTHING] * len(data)
@@ -238,6 +239,8 @@ class Passage:
             totals = self._totals()
         bar = self._covers.log_tolerance
         chosen = [head for head in self._waiting.values() if self._share(head, totals) > bar]
+        if self._whole:
+            chosen = self._living(chosen)
         if not chosen and NOTHING in self.kept:
             chosen = self._revive(self.kept.index(NOTHING), totals)
         elif all(head.end == len(self.text) or id(head) in self._deferred_before for head in chosen):
@@ -246,6 +249,15 @@ class Passage:
                 self.deferred, chosen = chosen, []
         self._forget([*chosen, *self.deferred])
         return chosen
+
+    def _living(self, heads: list[Head]) -> list[Head]:
+        """Those that may go on to the end of the text; the others are forgotten."""
+        measure, living, dead = self._covers.measure, [], []
+        for head in heads:
+            state = measure.advance(head.state, head.context.token)
+            (living if measure.goes_on(state, self.text, head.end, self._trie) else dead).append(head)
+        self._forget(dead)
+        return living
 
     def _revive(self, at: int, totals: list[float]) -> list[Head]:
         """Dropped heads of the largest shares, where no other comes to a place."""

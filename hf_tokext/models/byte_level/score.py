@@ -22,13 +22,17 @@ class ByteScore:
     """What a model says of a text.
 
     Attributes:
-        log_probabilities: [bytes] of each byte given those before it, natural log.
+        log_probability: of the whole text, natural log.
+        bytes: of the text.
+        log_probabilities: [bytes] of each byte given those before it, natural log; None where they were not asked for.
         measure: which probability that is, "all_strings" or "canonical"; of an ensemble, how it combines which.
         dropped: share of the probability that was dropped on the way, added up; 0 is exact.
         merged: share of the probability of token sequences that were read on as others that end alike, added up.
     """
 
-    log_probabilities: np.ndarray
+    log_probability: float
+    bytes: int
+    log_probabilities: np.ndarray | None
     measure: str
     dropped: float
     merged: float = 0.0
@@ -36,7 +40,7 @@ class ByteScore:
     @property
     def bits_per_byte(self) -> float:
         """Mean bits a byte; comparable across tokenizers."""
-        return float(-self.log_probabilities.mean() / math.log(2))
+        return -self.log_probability / self.bytes / math.log(2)
 
 
 def score_bytes(
@@ -45,8 +49,9 @@ def score_bytes(
     tokenizer: Any = None,
     measure: str = "all_strings",
     tolerance: float = 1e-3,
+    per_byte: bool = True,
 ) -> list[ByteScore]:
-    """Score texts byte by byte; whatever is known beforehand runs in the same passes of the model.
+    """Score texts; whatever is known beforehand runs in the same passes of the model.
 
     Args:
         model: a `ByteLevelForCausalLM` or `ByteEnsembleForCausalLM`, or any causal LM of transformers together with its
@@ -55,6 +60,8 @@ def score_bytes(
         tokenizer: the tokenizer of a causal LM; None for the two others, whose own settings hold.
         measure: "all_strings" or "canonical".
         tolerance: token sequences whose share of the probability of a text is not above this are dropped; 0 drops none.
+        per_byte: also say the probability of each byte. Without it a canonical score costs one token of the model for each
+            token of the text, since no other sequence spells the whole of it.
 
     Returns:
         One score a text, in order.
@@ -69,24 +76,28 @@ def score_bytes(
     if b"" in data:
         raise TextError(f"text {data.index(b'')} is empty and has no bytes to score; leave it out")
     if isinstance(model, ByteEnsembleForCausalLM):
-        return [score for group in _groups(data) for score in _of_ensemble(model, group)]
+        return [score for group in _groups(data) for score in _of_ensemble(model, group, per_byte)]
     view = view_of(model, tokenizer, measure, tolerance)
-    return [score for group in _groups(data) for score in _of_view(view, group)]
+    return [score for group in _groups(data) for score in _of_view(view, group, per_byte)]
 
 
-def _of_view(view: ByteView, texts: list[bytes]) -> list[ByteScore]:
-    readings = view.read(view.texts(len(texts)), texts)
+def _score(found: np.ndarray, per_byte: bool, measure: str, *lost: float) -> ByteScore:
+    return ByteScore(float(found.sum()), len(found), found if per_byte else None, measure, *lost)
+
+
+def _of_view(view: ByteView, texts: list[bytes], per_byte: bool) -> list[ByteScore]:
+    readings = view.read(view.texts(len(texts)), texts, whole=not per_byte)
     return [
-        ByteScore(each.log_probabilities, view.measure, float(each.dropped.sum()) + each.opening, each.merged)
+        _score(each.log_probabilities, per_byte, view.measure, float(each.dropped.sum()) + each.opening, each.merged)
         for each in readings
     ]
 
 
-def _of_ensemble(model: ByteEnsembleForCausalLM, texts: list[bytes]) -> list[ByteScore]:
+def _of_ensemble(model: ByteEnsembleForCausalLM, texts: list[bytes], per_byte: bool) -> list[ByteScore]:
     configs: Any = model.config.members
     measure = f"{model.config.combination} of {', '.join(dict.fromkeys(member.measure for member in configs))}"
     found = zip(texts, model.distributions(texts), strict=True)
-    return [ByteScore(rows[np.arange(len(text)), list(text)], measure, *lost) for text, (rows, *lost) in found]
+    return [_score(rows[np.arange(len(text)), list(text)], per_byte, measure, *lost) for text, (rows, *lost) in found]
 
 
 def view_of(model: PreTrainedModel, tokenizer: Any, measure: str, tolerance: float) -> ByteView:

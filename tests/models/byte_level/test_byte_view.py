@@ -9,6 +9,7 @@ from hf_tokext.models.byte_level import guesses, passage
 from hf_tokext.models.byte_level.base_tokens import BaseTokens
 from hf_tokext.models.byte_level.byte_view import ByteView
 from hf_tokext.models.byte_level.contexts import TokenForest, TokenRunner
+from hf_tokext.models.byte_level.measures import AllStrings, Canonical
 from hf_tokext.models.byte_level.score import score_bytes
 from hf_tokext.vocabulary.pieces import read_vocabulary
 from tests.models.byte_level import byte_view_tokenizers as small
@@ -108,6 +109,10 @@ def test_canonical_equals_enumeration(make, text):
     exact = enumeration(make, model, tokenizer, allowed=allowed)
     (covers,) = view.texts(1)
     (reading,) = view.read([covers], [text])
+    np.testing.assert_allclose(np.exp(reading.log_probabilities.sum()), exact.probability(text), rtol=1e-12)
+    np.testing.assert_allclose(np.exp(covers.events()), exact.events(text), atol=1e-12)
+    (covers,) = view.texts(1)
+    (reading,) = view.read([covers], [text], whole=True)
     np.testing.assert_allclose(np.exp(reading.log_probabilities.sum()), exact.probability(text), rtol=1e-12)
     np.testing.assert_allclose(np.exp(covers.events()), exact.events(text), atol=1e-12)
 
@@ -359,7 +364,8 @@ def test_a_likely_end_after_a_text_that_was_pruned():
 
 @pytest.fixture
 def short_passages(monkeypatch):
-    monkeypatch.setattr(covers_module, "PASSAGE", 5)
+    for measure in (AllStrings, Canonical):
+        monkeypatch.setattr(measure, "passage", 5)
     monkeypatch.setattr(covers_module, "MARGIN", 1)
 
 
@@ -379,9 +385,54 @@ def test_passages_change_nothing(make, short_passages):
         np.testing.assert_allclose(np.exp(single.events()), np.exp(reading.events[-1]), atol=1e-12)
 
 
+@pytest.mark.parametrize("make", [*LETTERS, small.opened_once])
+def test_the_whole_alone_is_the_same(make, short_passages):
+    """Read in passages, with markers in between, from what no text is, and at tolerances."""
+    tokenizer = make()
+    model = tiny_llama(len(tokenizer))
+    letters = LETTERS.get(make, "ab ").encode()
+    text = bytes(np.random.default_rng(4).choice(list(letters), 23)).decode("utf-8", "ignore").encode()
+    marker = 256 + BaseTokens(tokenizer).marker_texts.index("</s>")
+    view = ByteView(model, tokenizer, "canonical", tolerance=0)
+    for events in (list(text), [*text[:7], marker, *text], [*text, 0xC3, 0xC3]):
+        each, whole = view.texts(2)
+        sums = [
+            float(view.read([covers], [events], whole=only)[0].log_probabilities.sum())
+            for covers, only in ((each, False), (whole, True))
+        ]
+        assert sums[1] == pytest.approx(sums[0], abs=1e-12)
+        np.testing.assert_allclose(np.exp(whole.events()), np.exp(each.events()), atol=1e-12)
+
+
+def test_the_whole_alone_takes_the_tokens_of_the_text():
+    tokenizer = small.plain()
+    view = ByteView(tiny_llama(len(tokenizer)), tokenizer, "canonical", tolerance=1e-4)
+    text = b"abcabcaabcabcabbcabcaabcabcaabc" * 3
+    tokens = []
+    for only in (False, True):
+        before = view.runner.tokens
+        view.read(view.texts(1), [text], whole=only)
+        tokens.append(view.runner.tokens - before)
+    assert tokens[1] < len(tokenizer(text.decode()).input_ids) + 20 and 2 * tokens[1] < tokens[0], tokens
+
+
+def test_scores_without_those_of_the_bytes():
+    tokenizer = small.plain()
+    model = tiny_llama(len(tokenizer))
+    texts = ["abcaab", "ccab" * 5]
+    for measure in ("canonical", "all_strings"):
+        exact = score_bytes(model, texts, tokenizer, measure=measure, tolerance=0)
+        short = score_bytes(model, texts, tokenizer, measure=measure, tolerance=0, per_byte=False)
+        for one, other in zip(exact, short, strict=True):
+            assert one.log_probability == pytest.approx(float(one.log_probabilities.sum()))
+            assert other.log_probabilities is None and other.bytes == len(one.log_probabilities)
+            assert other.log_probability == pytest.approx(one.log_probability, abs=1e-10)
+            assert other.bits_per_byte == pytest.approx(one.bits_per_byte, abs=1e-10)
+
+
 def test_passages_begin_with_the_tokenizers_own_spelling(monkeypatch):
     """Run ahead, it leaves a few passes for each passage, not one for each token."""
-    monkeypatch.setattr(covers_module, "PASSAGE", 24)
+    monkeypatch.setattr(Canonical, "passage", 24)
     monkeypatch.setattr(covers_module, "MARGIN", 4)
     tokenizer = small.plain()
     model = tiny_llama(len(tokenizer))

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from hf_tokext import ByteEnsembleForCausalLM, ByteTokenizer, byteify
 from hf_tokext.registry import CODE_FILE
 from tests.another_process import in_another_process
-from tests.model_types import each_default_config
+from tests.model_types import PARTS, each_default_config
 from tests.models.byte_level import byte_view_tokenizers as small
 from tests.models.byte_level.enumeration import tiny_llama
 
@@ -33,10 +33,11 @@ def in_folder(folder, code, without_package=False):
     return "\n".join(lines).strip(), error
 
 
-def test_imported_the_class_is_never_lost_beside_any_config(tmp_path):
+@pytest.mark.parametrize("part", PARTS)
+def test_imported_the_class_is_never_lost_beside_any_config(tmp_path, part):
     saved(tmp_path)
     assert type(AutoTokenizer.from_pretrained(tmp_path)) is ByteTokenizer
-    for model_type in each_default_config(tmp_path):
+    for model_type in each_default_config(tmp_path, part):
         ByteTokenizer().save_pretrained(tmp_path)
         loaded = AutoTokenizer.from_pretrained(tmp_path)
         assert type(loaded) is ByteTokenizer and loaded(TEXT).input_ids == IDS, model_type

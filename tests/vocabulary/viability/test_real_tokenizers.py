@@ -4,6 +4,7 @@ import importlib
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
@@ -29,6 +30,7 @@ def test_every_beginning_of_real_encodings_is_accepted(fuzz, name, capsys):
     said = capsys.readouterr().out
     assert int(said.split(" ids of ")[1].split(" ")[0].replace(",", "")) >= 50_000, said
     assert fuzz.soundness(viability, core, 2, 30, seed=11)
+    assert fuzz.beginnings(viability, core, 2, 2)
 
 
 def test_a_sequence_that_no_text_has_is_found(fuzz, capsys):
@@ -37,3 +39,16 @@ def test_a_sequence_that_no_text_has_is_found(fuzz, capsys):
     viability.allowed = lambda state, allowed=viability.allowed: allowed(state) | True
     assert not fuzz.soundness(viability, core, 2, 30, seed=11)
     assert "NO BEGINNING" in capsys.readouterr().out
+
+
+def test_a_beginning_that_is_refused_is_found(fuzz, capsys):
+    """Nor can all encodings be read where the second id of one is left out."""
+    viability, core = fuzz.loaded(fuzz.sample("gpt2-tokenizer"))
+    first, second = core.encode("a1").ids
+    after = viability.advance(viability.start(), first)
+    numbers = np.arange(len(viability.vocabulary))
+    viability.allowed = lambda state, allowed=viability.allowed: (
+        allowed(state) & ((state != after) | (numbers != second))
+    )
+    assert not fuzz.beginnings(viability, core, 2, 1)
+    assert "REFUSED: b'1' of [b'a', b'1'], which are 'a1'" in capsys.readouterr().out
