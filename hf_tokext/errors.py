@@ -82,3 +82,8 @@ class MissingExtraError(TokextError, ImportError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs {package}: pip install 'hf-tokext[{extra}]'")
+        self._given = (package, extra, purpose)
+
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str, str]]:
+        """So that it comes whole out of another process."""
+        return type(self), self._given

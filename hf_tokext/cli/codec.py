@@ -15,7 +15,12 @@ Codec = Annotated[Path, typer.Argument(metavar="CODEC", help="Folder of a codec 
 def train(
     data: Data,
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder that is made.")],
-    modality: Annotated[str | None, typer.Option(help="image, audio or depth (.npy); default: what DATA has.")] = None,
+    modality: Annotated[
+        str | None,
+        typer.Option(
+            help="image, audio or depth; default: what DATA has, where .npy is depth and pictures are images."
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -44,10 +49,12 @@ def train(
     print(f"{target}: {report.steps} steps on {report.files} files of {report.modality}, {report.held_out} held out")
     for step, loss in report.held_out_losses:
         print(f"  step {step:>6}  held-out loss {loss:.4f}")
-    quality = ", ".join(f"{name} {value:.2f} dB" for name, value in report.quality.items())
-    print(f"  held out: {quality}")
+    if report.quality:
+        print("  held out: " + ", ".join(f"{name} {value:.2f} dB" for name, value in report.quality.items()))
     for number, (size, use) in enumerate(zip(report.codebook_sizes, report.usage, strict=True)):
         print(f"  codebook {number}: {use['used']:.1%} of {size} codes used, perplexity {use['perplexity']:.0f}")
+    for path, reason in report.left_out.items():
+        print(f"left out: {path}: {reason}")
 
 
 @app.command()

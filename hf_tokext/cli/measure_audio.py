@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,25 +14,27 @@ from hf_tokext.errors import CodecError
 if TYPE_CHECKING:
     from hf_tokext.measure.audio_codecs import Recording
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"}
-
 
 def audio(
     paths: Annotated[list[Path], typer.Argument(metavar="PATHS...", help="Recordings, or folders of them.")],
     codec: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=FOLDER of a codec, ours or Encodec, DAC or Mimi of transformers; repeat for more."),
+        typer.Option(
+            help="NAME=FOLDER of a codec, ours or Encodec, DAC, Mimi or XCodec2 of transformers; repeat for more."
+        ),
     ] = None,
     baselines: Annotated[bool, typer.Option(help="Also mu-law and linear samples of few bits, and the mean.")] = True,
     label: Annotated[
-        str | None, typer.Option(help="What of a file's name is its label for the probe: a regex with one group.")
+        str | None,
+        typer.Option(help="What of a file's path in its folder is its label for the probe: a regex with one group."),
     ] = None,
     group: Annotated[
         str | None,
         typer.Option(help="The same for whom it is from: the probe is judged by others than it learns from."),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="A CSV with the columns file (its name), label and, if wanted, group.")
+        Path | None,
+        typer.Option(help="A CSV with the columns file (path in its folder, or name), label and, if wanted, group."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Recordings at most, taken evenly from all.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -40,17 +43,21 @@ def audio(
     from tqdm import tqdm
 
     from hf_tokext.measure.audio_codecs import BASELINES, Coder, ModelCoder, measure_audio
+    from hf_tokext.training.codec_files import load_model
+    from hf_tokext.transplant.checkpoint_source import local_folder
 
-    recordings, bad = _recordings(paths, label, group, labels, limit)
-    codecs: dict[str, Coder] = {}
+    folders: dict[str, str] = {}
     for entry in codec or []:
         name, equals, folder = entry.partition("=")
-        if not equals or not name or name in codecs:
+        if not equals or not name or not folder or name in folders or (baselines and name in BASELINES):
             raise CodecError(f"--codec {entry!r}: write NAME=FOLDER, each name once")
-        codecs[name] = ModelCoder(_load(folder))
-    codecs |= BASELINES if baselines else {}
-    if not codecs:
+        folders[name] = folder
+    if not folders and not baselines:
         raise CodecError("there is nothing to measure: give a --codec, or leave --no-baselines out")
+    # codecs first: one that cannot be measured shall not cost the reading of recordings
+    codecs: dict[str, Coder] = {name: ModelCoder(load_model(local_folder(each))) for name, each in folders.items()}
+    codecs |= BASELINES if baselines else {}
+    recordings, bad = _recordings(paths, label, group, labels, limit)
     with tqdm(desc="recordings", unit="") as bar:
 
         def show(done: int, total: int) -> None:
@@ -87,17 +94,18 @@ def _recordings(
     """The recordings that can be used, and why others cannot."""
     from hf_tokext.measure.audio_codecs import Recording
     from hf_tokext.models.speech_codec.feature_extraction_speech_codec import read_audio
+    from hf_tokext.training.codec_files import find_files
 
-    files: list[Path] = []
+    files: list[tuple[Path, Path]] = []  # and how labels know it
     for path in paths:
-        inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
-        files += inside if path.is_dir() else [path]
-    if limit is not None:
-        files = files[:: max(-(-len(files) // limit), 1)]
-    known = _table(labels) if labels is not None else {}
+        inside = find_files(path, "audio")[1] if path.is_dir() else [path]
+        files += [(file, file.relative_to(path) if path.is_dir() else Path(file.name)) for file in inside]
+    if limit is not None and limit < len(files):
+        files = [files[number * len(files) // limit] for number in range(limit)]
+    known = _table(labels, [known for _, known in files]) if labels is not None else {}
     patterns = (_pattern("--label", label), _pattern("--group", group))
     found, bad = [], {}
-    for path in files:
+    for path, short in files:
         try:
             wave, rate = read_audio(path, downmix=True)
         except CodecError as error:
@@ -106,8 +114,8 @@ def _recordings(
         if not (wave != wave[0]).any():
             bad[str(path)] = "it is silent"
             continue
-        said = known.get(path.name, (None, None))
-        named = [match[1] if pattern and (match := pattern.search(path.name)) else None for pattern in patterns]
+        said = known.get(short.as_posix()) or known.get(short.name) or (None, None)
+        named = [match[1] if pattern and (match := pattern.search(short.as_posix())) else None for pattern in patterns]
         found.append(Recording(str(path), wave, rate, said[0] or named[0], said[1] or named[1]))
     if not found:
         reasons = "; ".join(f"{path}: {reason}" for path, reason in list(bad.items())[:3])
@@ -127,24 +135,20 @@ def _pattern(option: str, given: str | None) -> re.Pattern[str] | None:
     return found
 
 
-def _table(path: Path) -> dict[str, tuple[str, str | None]]:
+def _table(path: Path, files: list[Path]) -> dict[str, tuple[str, str | None]]:
+    """Labels and groups by the path or name of a file; a name that several files have tells nothing."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.DictReader(file) if row.get("file")]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CodecError(f"{path} cannot be read as a table: {error}") from error
-    if not rows or not {"file", "label"} <= set(rows[0]):
+    if not rows or "label" not in rows[0]:
         raise CodecError(f"{path} needs a first line that names the columns file and label")
-    return {Path(row["file"]).name: (row["label"], row.get("group") or None) for row in rows}
-
-
-def _load(folder: str) -> Any:
-    from transformers import AutoConfig, AutoModel
-
-    from hf_tokext.models.audio_codec.configuration_audio_codec import KINDS
-    from hf_tokext.models.audio_codec.modeling_audio_codec import WrappedAudioCodec
-    from hf_tokext.transplant.checkpoint_source import local_folder
-
-    where = local_folder(folder)
-    model = AutoModel.from_pretrained(where)
-    return WrappedAudioCodec.from_codec(model) if AutoConfig.from_pretrained(where).model_type in KINDS else model
+    found = {Path(row["file"]).as_posix(): (row["label"], row.get("group") or None) for row in rows}
+    names = Counter(each.name for each in files if each.as_posix() not in found)
+    several = next((name for name, count in names.items() if count > 1 and name in found), None)
+    if several or len(found) < len(rows):
+        raise CodecError(
+            f"{path} names {several or 'a file'} for several recordings: write each one's path in its folder, once"
+        )
+    return found

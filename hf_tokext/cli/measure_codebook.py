@@ -42,9 +42,9 @@ def codebook(
         "most",
     )
     lines = [head]
-    for path, uses in found.items():
+    for name, uses in found.items():
         for number, use in enumerate(uses):
             counts = (str(number), f"{use.size:,}", f"{use.counted:,}", f"{use.used:.1%}", f"{use.used_if_even:.1%}")
             bits = (f"{use.bits:.2f}", f"{use.stored_bits:.2f}", f"{use.huffman_bits:.2f}")
-            lines.append(("" if number else path, *counts, *bits, f"{use.perplexity:,.1f}", f"{use.most:.1%}"))
+            lines.append(("" if number else name, *counts, *bits, f"{use.perplexity:,.1f}", f"{use.most:.1%}"))
     print(aligned(lines))

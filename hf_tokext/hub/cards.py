@@ -11,6 +11,8 @@ import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
 from hf_tokext.errors import CheckpointError, OutputExistsError
+from hf_tokext.hub.codecs import REPORT as CODEC_REPORT
+from hf_tokext.hub.codecs import codec_facts
 from hf_tokext.hub.facts import facts, last_measurement, read_bits
 from hf_tokext.hub.files import MARKED
 from hf_tokext.hub.licences import licence_of, one_line
@@ -87,6 +89,7 @@ def render_card(
     if not any((source / name).is_file() for name in MARKED):
         raise CheckpointError(f"{folder} is no checkpoint: it has none of {', '.join(MARKED)}")
     report, config = read_object(source / REPORT_JSON), read_object(source / "config.json")
+    codec = codec_facts(source, config)
     name = repo_id or source.name
     measured, value = read_bits(Path(bits), source) if bits is not None else ([], None)
     results = [_result("text of the author's", value)] if value is not None else []
@@ -98,23 +101,22 @@ def render_card(
     data = ModelCardData(
         library_name="peft" if (source / "adapter_config.json").is_file() else "transformers",
         pipeline_tag=PIPELINES.get(auto_class(config)),
-        tags=["hf_tokext", "tokenizer-transplant"] if report else ["hf_tokext"],
+        tags=["hf_tokext", *(["tokenizer-transplant"] if report else ["codec", codec["modality"]] if codec else [])],
         base_model=base["name"] if base.get("kind") == "hub" else None,
         model_name=name.rpartition("/")[2] if results else None,
         eval_results=results or None,
         **licence.metadata,
     )
-    code, packages = loading_code(source, one_line(name).replace('"', "'"))
-    values: dict[str, Any] = {
+    code, packages = loading_code(source, one_line(name).replace('"', "'"), codec.get("usage", ""))
+    values: dict[str, Any] = codec | {
         "title": one_line(name.rpartition("/")[2]),
         "code": code,
         "packages": distributions(packages),
     }
     values |= {"measured": measured, "licence": licence.lines if report else [_nothing_known()], "what": _what(config)}
     values |= facts(report) if report else {}
-    body = (
-        f"---\n{data.to_yaml()}\n---\n\n{_template('transplant' if report else 'checkpoint').render(values).strip()}\n"
-    )
+    template = _template("transplant" if report else "codec" if codec else "checkpoint")
+    body = f"---\n{data.to_yaml()}\n---\n\n{template.render(values).strip()}\n"
     body = re.sub(r"\n{3,}", "\n\n", body)
     return f"{body}\n{MARK_START}text {_hash(body)}, report {_report_hash(source)} -->\n"
 
@@ -205,5 +207,5 @@ def _hash(text: str) -> str:
 
 
 def _report_hash(folder: Path) -> str:
-    path = folder / REPORT_JSON
-    return hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()[:16]
+    reports = (folder / name for name in (REPORT_JSON, CODEC_REPORT))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in reports if path.is_file())).hexdigest()[:16]

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from transformers.utils import CHAT_TEMPLATE_DIR
+
 from hf_tokext.errors import CheckpointError, UnsafeCheckpointError
 from hf_tokext.hub.loading import check_code, read_object
 from hf_tokext.registry import CODE_FILE
@@ -31,7 +33,6 @@ PAPERS = ("LICENSE*", "NOTICE*", *REPORTS)
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 # weights that are not uploaded, but that an earlier checkpoint may have left where loaders find them
 OLD = ("pytorch_model*.bin", "adapter_model*.bin", "tf_model*.h5", "flax_model*.msgpack", "*.index.json")
-TEMPLATES = "additional_chat_templates"
 BASE_TOKENIZERS = "base_tokenizer*"  # folders of what byte-level models rest on
 TRAINING = ("trainer_state.json", "optimizer.pt", "optimizer.bin", "scheduler.pt", "training_args.bin")
 NOT_ENTERED = (".*", "checkpoint-*", "runs", "__pycache__", "*-training")
@@ -113,7 +114,7 @@ def is_stale(name: str, chosen: Selection) -> bool:
     """
     path = PurePosixPath(name)
     top = path.parts[0] if len(path.parts) > 1 else ""
-    if name in chosen.files or not (top in ("", TEMPLATES) or fnmatchcase(top, BASE_TOKENIZERS)):
+    if name in chosen.files or not (top in ("", CHAT_TEMPLATE_DIR) or fnmatchcase(top, BASE_TOKENIZERS)):
         return False
     return is_model_file(name) or _matches(path.name, (*OLD, *REPORTS))
 

@@ -178,12 +178,13 @@ def auto_class(config: dict[str, Any]) -> str:
     return "AutoModel"
 
 
-def loading_code(folder: Path, name: str) -> tuple[str, list[str]]:
+def loading_code(folder: Path, name: str, usage: str = "") -> tuple[str, list[str]]:
     """Code that loads what lies in a folder.
 
     Args:
         folder: the checkpoint.
         name: folder or Hub id that the code shall name.
+        usage: code that goes on from there, where more is known than how causal models are used.
 
     Returns:
         The code, and the packages that it needs beside transformers.
@@ -195,18 +196,31 @@ def loading_code(folder: Path, name: str) -> tuple[str, list[str]]:
     config, adapter = read_object(folder / "config.json"), read_object(folder / "adapter_config.json")
     own = any(each.startswith(OWN) for each in _leaves(config.get("auto_map")))
     packages = code_packages(folder) if own else []
-    tokenizer = (folder / "tokenizer_config.json").is_file()
+    tokenizer, processor = (folder / "tokenizer_config.json").is_file(), _processor(folder)
     auto, package = auto_class(config), "transformers"
     if adapter:
         auto, package = "AutoPeftModelForCausalLM", "peft"
     weights = adapter or any(folder.glob("*.safetensors"))
     lines = [f"import {each}  # its classes are registered; no code of the repository is run" for each in packages]
-    wanted = ([auto] if weights and package == "transformers" else []) + (["AutoTokenizer"] if tokenizer else [])
+    lines = [f"import {each}" for each in ("numpy", "torch") if f"{each}." in usage] + lines
+    wanted = ([processor] if processor else []) + ([auto] if weights and package == "transformers" else [])
+    wanted += ["AutoTokenizer"] if tokenizer else []
     lines += [f"from {package} import {auto}"] if weights and package == "peft" else []
     lines += [f"from transformers import {', '.join(wanted)}"] if wanted else []
     lines += ["", f'name = "{name}"']
     lines += ["tokenizer = AutoTokenizer.from_pretrained(name)"] if tokenizer else []
+    lines += [f"processor = {processor}.from_pretrained(name)"] if processor else []
     lines += [f"model = {auto}.from_pretrained(name)"] if weights else []
+    lines += [usage] if weights and usage else []
     if weights and tokenizer and auto.endswith("CausalLM"):
         lines.append(GENERATION)
     return "\n".join(lines).strip(), packages
+
+
+def _processor(folder: Path) -> str | None:
+    """The Auto class of an image processor or feature extractor that stands alone."""
+    found = read_object(folder / "preprocessor_config.json")
+    if (folder / "processor_config.json").is_file():
+        return None
+    kinds = {"image_processor_type": "AutoImageProcessor", "feature_extractor_type": "AutoFeatureExtractor"}
+    return next((auto for key, auto in kinds.items() if key in found), None)

@@ -38,8 +38,8 @@ def noise_loss(found: Tensor, wanted: Tensor, mask: Tensor | None = None) -> Ten
         A scalar, a mean over sounds; 1 for silence, 0.1 for a signal to noise ratio of 10 dB.
     """
     one, other = _silenced(found, mask), _silenced(wanted, mask)
-    energy = other.square().sum(1)
-    return ((one - other).square().sum(1) / energy.clamp(min=FLOOR * other.shape[1])).mean()
+    least = FLOOR * (torch.full_like(other[:, 0], other.shape[1]) if mask is None else mask.sum(1).clamp(min=1))
+    return ((one - other).square().sum(1) / other.square().sum(1).maximum(least)).mean()
 
 
 def mel_loss(
@@ -115,7 +115,8 @@ def log_mel(
     """
     bands = bands or max(window * 5 // 32, 5)
     filters = mel_filters(sampling_rate, window, bands).to(wave.device)
-    return (filters @ magnitudes(_silenced(wave, mask), window)).clamp(min=FLOOR).log()
+    with torch.autocast(wave.device.type, enabled=False):  # the product would have three digits
+        return (filters @ magnitudes(_silenced(wave, mask), window)).clamp(min=FLOOR).log()
 
 
 def magnitudes(wave: Tensor, window: int) -> Tensor:
@@ -138,6 +139,7 @@ def magnitudes(wave: Tensor, window: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept must serve training too, whoever asked first
 def mel_filters(sampling_rate: int, window: int, bands: int) -> Tensor:
     """Give the weights of triangular bands, evenly spaced in mels from 0 to half the sampling rate.
 
@@ -152,8 +154,8 @@ def mel_filters(sampling_rate: int, window: int, bands: int) -> Tensor:
     Source: 2595 log10(1 + f / 700), O'Shaughnessy, Speech Communication (1987), page 150.
     """
     top = 2595 * log10(1 + sampling_rate / 2 / 700)
-    edges = 700 * (10 ** (torch.linspace(0, top, bands + 2, dtype=torch.float64) / 2595) - 1)
-    places = torch.linspace(0, sampling_rate / 2, window // 2 + 1, dtype=torch.float64)
+    edges = 700 * (10 ** (torch.linspace(0, top, bands + 2, dtype=torch.float64, device="cpu") / 2595) - 1)
+    places = torch.linspace(0, sampling_rate / 2, window // 2 + 1, dtype=torch.float64, device="cpu")
     low, tip, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     return torch.minimum((places - low) / (tip - low), (high - places) / (high - tip)).clamp(min=0).float()
 

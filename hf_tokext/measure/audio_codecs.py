@@ -71,6 +71,8 @@ class ModelCoder:
     def __init__(self, model: Any) -> None:
         if getattr(model, "modality", None) != "audio" or model.is_continuous:
             raise CodecError(f"{type(model).__name__} is no codec of sounds with codes")
+        if getattr(model.config, "needs_features", False):
+            raise CodecError(f"{type(model).__name__} needs more than sounds: an XCodec2 that hears another spectrum")
         self.model, self.sampling_rate = model.eval(), model.config.sampling_rate
 
     @torch.no_grad()
@@ -86,7 +88,7 @@ class ModelCoder:
         given = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))[None].to(self.model.device)
         codes = self.model.encode(given).codes
         made = self.model.decode(codes, length=len(wave))[0, 0].float().cpu().numpy()
-        return Coded(np.pad(made, (0, len(wave) - len(made))), codes[0].cpu(), self.model.codebook_sizes)
+        return Coded(made, codes[0].cpu(), self.model.codebook_sizes)
 
 
 class PulseCoder:
@@ -203,7 +205,7 @@ def measure_audio(
             coded.append(coder(resampled(each.wave, each.sampling_rate, rate).astype(np.float32)))
             back = resampled(coded[-1].wave, rate, each.sampling_rate)[: len(each.wave)]
             pair = np.pad(back, (0, len(each.wave) - len(back))), each.wave
-            ratios = (max(si_snr(*pair), -99.0), max(sdr(*pair), -99.0))  # a mean must not be infinite
+            ratios = (min(max(measure(*pair), -99.0), 99.0) for measure in (si_snr, sdr))  # a mean must not be infinite
             figures.append((*ratios, stoi(*pair, each.sampling_rate), mel_distance(*pair, each.sampling_rate)))
             if progress:
                 progress(place * len(recordings) + number + 1, len(codecs) * len(recordings))

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from math import log2
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from hf_tokext.errors import CodecError, QuantizerError
+from hf_tokext.models.blocks.evaluating import evaluating
 from hf_tokext.models.blocks.installed import InstalledCode
 from hf_tokext.quantizers import Quantizer
 
@@ -60,6 +62,7 @@ class ModalityCodec(InstalledCode, PreTrainedModel):
     """
 
     modality: ClassVar[str]  # "image", "audio", "depth": what a space in a language model's vocabulary is called
+    blind_to_padding: ClassVar[bool] = True  # whether values have the codes in a padded batch that they have alone
     _keep_in_fp32_modules_strict = {"quantizer"}  # noqa: RUF012 (transformers reads and replaces it)
     quantizer: Quantizer
 
@@ -94,7 +97,8 @@ class ModalityCodec(InstalledCode, PreTrainedModel):
         """
         latents, places = self._encode(values, mask)
         if self.is_continuous:
-            return CodecEncoding(mask=places, latents=latents)
+            with evaluating(self.quantizer):  # the mean of what it draws in training
+                return CodecEncoding(mask=places, latents=self.quantizer(latents, places).quantized)
         codes = self.quantizer.encode(latents, places)
         return CodecEncoding(codes=codes, mask=places, latents=self._vectors(codes))
 
@@ -112,11 +116,19 @@ class ModalityCodec(InstalledCode, PreTrainedModel):
         Raises:
             CodecError: the codec is continuous, or the codes do not fit it.
         """
+        if (
+            not isinstance(codes, Tensor)
+            or codes.is_floating_point()
+            or codes.is_complex()
+            or codes.dtype == torch.bool
+        ):
+            kind = codes.dtype if isinstance(codes, Tensor) else type(codes).__name__
+            raise CodecError(f"codes are a tensor of integers [batch, codebooks, time], not {kind}")
         try:
             latents = self._vectors(codes)
         except QuantizerError as error:
             raise CodecError(f"{type(self).__name__} cannot decode: {error}") from error
-        return self.decode_latents(latents, mask, **how)
+        return self.decode_latents(latents, None if mask is None else mask.to(latents.device), **how)
 
     @abstractmethod
     def decode_latents(self, latents: Tensor, mask: Tensor | None = None) -> Tensor:

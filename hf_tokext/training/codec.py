@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
@@ -30,6 +31,7 @@ CURVES, SAMPLES = "hf_tokext_curves.png", "hf_tokext_samples.png"
 HELD_OUT = 10  # one file of so many is not learned from
 MOST_HELD = 256  # files that are measured on
 SHOWN = 8
+BEST = 100.0  # decibels: of what comes back as it was, and below 0 of what does not come back at all
 
 
 @dataclass
@@ -40,10 +42,12 @@ class CodecReport:
         modality: "image", "audio" or "depth".
         files: that were learned from.
         held_out: files that were not, and that the rest was measured on.
+        left_out: why files could not be read, by their paths in the folder; in the JSON only how many.
         steps: optimizer steps.
         losses: (step, loss) on what is learned from.
         held_out_losses: (step, loss) on held-out files.
-        quality: on held-out files: `psnr` (decibels; images and depth, of values in 0 to 1) or `si_snr` (decibels; audio).
+        quality: on held-out files: `psnr` (decibels; images and depth, of values in 0 to 1) or `si_snr` (decibels; audio),
+            a mean over those of which it can be told: silence has none.
         usage: of each codebook on held-out files: `used`, a share of its codes, and `perplexity`.
         codebook_sizes: number of codes of each codebook.
         seconds: wall time of this run.
@@ -53,6 +57,7 @@ class CodecReport:
     files: int
     held_out: int
     steps: int
+    left_out: dict[str, str] = field(default_factory=dict)
     losses: list[tuple[int, float]] = field(default_factory=list)
     held_out_losses: list[tuple[int, float]] = field(default_factory=list)
     quality: dict[str, float] = field(default_factory=dict)
@@ -62,16 +67,33 @@ class CodecReport:
 
 
 class _Files(Dataset):
-    """Files, read when they are asked for: whole, or with a seed pieces of them, others in every epoch."""
+    """Files, read when they are asked for: whole, or with a seed pieces of them, others in every epoch.
+
+    In the place of a file that cannot be read stands the next one that can.
+    """
 
     def __init__(self, paths: Sequence[Path], modality: Modality, processor: Any, seed: int | None = None) -> None:
         self.paths, self.modality, self.processor, self.seed, self.epoch = paths, modality, processor, seed, 0
+        self.left_out: dict[Path, str] = {}
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    def read(self, path: Path) -> Any:
+        """What is in a file; None if it cannot be read."""
+        if path in self.left_out:
+            return None
+        try:
+            return self.modality.read(path)
+        except CodecError as error:
+            self.left_out[path] = str(error)
+            return None
+
     def __getitem__(self, number: int) -> Any:
-        whole = self.modality.read(self.paths[number])
+        turned = (self.paths[place % len(self)] for place in range(number, number + len(self)))
+        whole = next((found for path in turned if (found := self.read(path)) is not None), None)
+        if whole is None:
+            raise CodecError(f"none of {len(self)} files can be read; {self.left_out[self.paths[number]]}")
         if self.seed is None:
             return whole
         chance = torch.Generator()  # of its own: a resumed run must cut what it would have cut
@@ -88,6 +110,12 @@ class _Epochs(TrainerCallback):
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Tell them."""
         self.files.epoch = int(state.epoch + 1e-6)
+
+
+class _Trainer(Trainer):
+    def get_decay_parameter_names(self, model: Any) -> list[str]:
+        """As upstream, but for codes that are learned: decay would draw those that are seldom used to nothing."""
+        return [name for name in super().get_decay_parameter_names(model) if "quantizer" not in name.split(".")]
 
 
 class _Bar(ProgressCallback):
@@ -114,9 +142,9 @@ def train_codec(
 ) -> tuple[Path, CodecReport]:
     """Train a new codec on a folder of images, recordings or depth maps, with transformers' Trainer.
 
-    One file in ten is held out. The result holds the codec with its processor, a report as JSON, its curves, and held-out
-    files beside what comes back of them, as pictures. While it runs, the hidden folder `.<output>.tokext-training` beside
-    the result holds what a stopped run is resumed from.
+    One file in ten is held out; files that cannot be read are left out and named in the report. The result holds the codec
+    with its processor, a report as JSON, its curves, and held-out files beside what comes back of them, as pictures. While
+    it runs, the hidden folder `.<output>.tokext-training` beside the result holds what a stopped run is resumed from.
 
     Args:
         data: the folder; all folders in it are searched.
@@ -136,7 +164,8 @@ def train_codec(
         The result's folder, and the report.
 
     Raises:
-        CodecError: there are fewer than two files, one cannot be read, or the options are impossible.
+        CodecError: there are fewer than two files, all to learn from or all held out cannot be read, or the options are
+            impossible.
         OutputExistsError: the result exists and `overwrite` is off, or a stopped run or something else is in the way.
         CheckpointError: the stopped run had other settings.
         VerificationError: the loss did not stay finite.
@@ -152,12 +181,16 @@ def train_codec(
     if not learned:
         raise CodecError(f"{data} has one file of {kind.name}; at least two are needed, one of them to measure on")
     set_seed(seed)
-    codec, processor = kind.make(learned[0], options or {})
+    pieces, whole = _Files(learned, kind, None, seed), _Files(held, kind, None)
+    readable = next((path for path in learned if pieces.read(path) is not None), learned[0])
+    codec, processor = kind.make(readable, options or {})
+    pieces.processor = whole.processor = processor
+    state, work = processes(), work_folder(target)
     settings = {
         "data": [str(each.relative_to(data)) for each in files], "options": json.loads(json.dumps(options or {})),
         "modality": kind.name, "steps": steps, "batch": batch, "learning_rate": learning_rate, "seed": seed,
+        "processes": state.num_processes,
     }  # fmt: skip
-    state, work = processes(), work_folder(target)
     state.wait_for_everyone()
     if overwrite and not resume and state.is_main_process:
         forget(work)
@@ -171,14 +204,13 @@ def train_codec(
         seed=seed, data_seed=seed, use_cpu=state.device.type == "cpu", save_strategy="steps", save_steps=every,
         save_total_limit=2, eval_strategy="steps", eval_steps=every, logging_steps=max(steps // 100, 1),
         report_to="none", remove_unused_columns=False, prediction_loss_only=True, disable_tqdm=not progress,
-        dataloader_pin_memory=state.device.type == "cuda",
+        dataloader_pin_memory=state.device.type == "cuda", logging_nan_inf_filter=False,
     )  # fmt: skip
-    pieces = _Files(learned, kind, processor, seed)
-    trainer = Trainer(
+    trainer = _Trainer(
         model=codec,
         args=arguments,
         train_dataset=pieces,
-        eval_dataset=_Files(held, kind, processor),
+        eval_dataset=whole,
         data_collator=lambda read: dict(kind.features(processor, read)),
     )
     for printing in (ProgressCallback, PrinterCallback):
@@ -193,21 +225,27 @@ def train_codec(
             forget(work)  # there is nothing to resume from
         raise
     history = trainer.state.log_history
-    report = CodecReport(kind.name, len(learned), len(held), int(trainer.state.global_step))
+    bad = {path: said for each in gather_object([pieces.left_out, whole.left_out]) for path, said in each.items()}
+    whole.left_out = bad
+    report = CodecReport(
+        kind.name, len(set(learned) - bad.keys()), len(set(held) - bad.keys()), int(trainer.state.global_step)
+    )
+    report.left_out = {path.relative_to(data).as_posix(): bad[path] for path in sorted(bad)}
     report.losses = [(int(entry["step"]), float(entry["loss"])) for entry in history if "loss" in entry]
     report.held_out_losses = [
         (int(entry["step"]), float(entry["eval_loss"])) for entry in history if "eval_loss" in entry
     ]
-    if not all(math.isfinite(loss) for _, loss in report.losses):
+    if not all(math.isfinite(loss) for _, loss in (*report.losses, *report.held_out_losses)):
         raise VerificationError(f"the loss is not finite any more: try a learning rate below {learning_rate:g}")
     codec = trainer.accelerator.unwrap_model(codec).eval()
     if state.is_main_process:
-        pairs = _measure(codec, kind, processor, held, batch, report)
+        pairs = _measure(codec, whole, batch, report)
         report.seconds = time.perf_counter() - started
         with output_folder(target, overwrite=overwrite) as scratch:
             codec.save_pretrained(scratch)
             processor.save_pretrained(scratch)
-            (scratch / REPORT).write_text(json.dumps(asdict(report), indent=1), encoding="utf-8")
+            noted = asdict(report) | {"left_out": len(report.left_out)}  # it may be pushed, and names are the user's
+            (scratch / REPORT).write_text(json.dumps(noted, indent=1), encoding="utf-8")
             plot_losses(scratch / CURVES, {"learned from": report.losses, "held out": report.held_out_losses})
             plot_pairs(scratch / SAMPLES, [(kind.picture(one), kind.picture(other)) for one, other in pairs])
         forget(work)
@@ -216,15 +254,14 @@ def train_codec(
 
 
 @torch.no_grad()
-def _measure(
-    codec: ModalityCodec, kind: Modality, processor: Any, held: Sequence[Path], batch: int, report: CodecReport
-) -> list[tuple[Tensor, Tensor]]:
+def _measure(codec: ModalityCodec, held: _Files, batch: int, report: CodecReport) -> list[tuple[Tensor, Tensor]]:
     """Fill in what held-out files tell; gives some of them beside what comes back."""
     found: list[tuple[Tensor, Tensor]] = []
     scores: list[float] = []
+    kind, paths = held.modality, [path for path in held.paths if path not in held.left_out]
     codec.quantizer.reset_usage()
-    for start in range(0, len(held), batch):
-        features = kind.features(processor, [kind.read(path) for path in held[start : start + batch]])
+    for start in range(0, len(paths), batch):
+        features = kind.features(held.processor, [kind.read(path) for path in paths[start : start + batch]])
         output = codec(**features.to(codec.device))
         for number, (one, other) in enumerate(
             zip(features[codec.main_input_name].cpu(), output.reconstruction.float().cpu(), strict=True)
@@ -232,15 +269,16 @@ def _measure(
             if kind.name == "audio":
                 length = int(features["padding_mask"][number].sum())
                 one, other = one[..., :length], other[..., :length]
-                scores.append(si_snr(other.reshape(-1), one.reshape(-1)))
+                if bool((one != one[..., :1]).any()):
+                    scores.append(si_snr(other.reshape(-1), one.reshape(-1)))
             elif kind.name == "image":
                 scores.append(float(psnr((other / 2 + 0.5).clamp(0, 1)[None], (one / 2 + 0.5)[None])[0]))
             else:
                 apart = (other.clamp(0, 1) - one)[0][features["pixel_mask"][number].cpu()]
-                scores.append(-10 * math.log10(max(float(apart.square().mean()), 1e-10)))
+                scores += [-10 * math.log10(max(float(apart.square().mean()), 1e-10))] if len(apart) else []
             found += [(one, other)] if len(found) < SHOWN else []
     name = "si_snr" if kind.name == "audio" else "psnr"
-    report.quality = {name: sum(scores) / len(scores)}
+    report.quality = {name: sum(min(max(each, -BEST), BEST) for each in scores) / len(scores)} if scores else {}
     report.usage = [{"used": each.used, "perplexity": each.perplexity} for each in codec.quantizer.usage()]
     report.codebook_sizes = list(codec.codebook_sizes)
     return found

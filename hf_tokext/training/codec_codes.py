@@ -1,20 +1,19 @@
 """A folder of files becomes a table of codes, and a table of codes becomes files."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from os import PathLike
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import torch
 
-from hf_tokext.errors import CodecError, MissingExtraError, OutputExistsError
+from hf_tokext.errors import CodecError, OutputExistsError
+from hf_tokext.training.code_table import arrow, read_table, schema_of
 from hf_tokext.training.codec_files import find_files, load_codec
 from hf_tokext.transplant.folder import output_folder
 
-KEY = b"hf_tokext"  # in the schema's metadata: what the codes are of
 Row = dict[str, Any]
 Progress = Callable[[int, int], None]
 
@@ -39,7 +38,7 @@ def encode_files(
         data: the folder of files; all folders in it are searched.
         output: the parquet file.
         processes: how many work at once.
-        batch: files that are encoded together; what comes out does not depend on it.
+        batch: files that are encoded together; what comes out does not depend on it, but for the rounding of sums.
         overwrite: replace the file.
         progress: called with the files done and all files.
 
@@ -51,35 +50,28 @@ def encode_files(
         OutputExistsError: the output exists, and `overwrite` is off.
         MissingExtraError: pyarrow is not installed.
     """
-    arrow, parquet = _arrow()
+    pyarrow, parquet = arrow()
     target, folder = Path(output), Path(data)
     if target.is_dir() or (target.exists() and not overwrite):
         raise OutputExistsError(f"{target} exists; name another file or pass --overwrite")
     if min(processes, batch) < 1:
         raise CodecError("processes and batch must be positive")
-    model, kind, _ = load_codec(Path(codec))
+    model, kind, _ = loaded = load_codec(Path(codec))
     if model.is_continuous:
         raise CodecError(f"{codec} is continuous: it has no codes")
     _, files = find_files(folder, kind.name)
-    told = {"modality": kind.name, "codebook_sizes": list(model.codebook_sizes)}
-    schema = arrow.schema(
-        {
-            "path": arrow.string(),
-            "codes": arrow.list_(arrow.list_(arrow.int32())),
-            "shape": arrow.list_(arrow.int32()),
-        }.items(),
-        metadata={KEY: json.dumps(told).encode()},
-    )
+    schema = schema_of(kind.name, model.codebook_sizes)
+    batch = batch if model.blind_to_padding else 1
     parts = [[str(path) for path in files[start : start + batch]] for start in range(0, len(files), batch)]
     count, done, bad = 0, 0, dict[str, str]()
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f".{target.name}.tokext-new")
     try:
         with parquet.ParquetWriter(scratch, schema) as writer:
-            for part, (rows, wrong) in zip(parts, _encoded(str(codec), parts, processes), strict=True):
+            for part, (rows, wrong) in zip(parts, _encoded(str(codec), loaded, parts, processes), strict=True):
                 for row in rows:
                     row["path"] = Path(row["path"]).relative_to(folder).as_posix()
-                writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+                writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
                 count, done = count + len(rows), done + len(part)
                 bad |= {Path(path).relative_to(folder).as_posix(): reason for path, reason in wrong.items()}
                 if progress is not None:
@@ -117,62 +109,53 @@ def decode_files(
         OutputExistsError: the folder exists.
         MissingExtraError: pyarrow is not installed.
     """
-    _, parquet = _arrow()
     model, kind, processor = load_codec(Path(codec))
-    try:
-        table = parquet.read_table(codes)
-    except (OSError, ValueError) as error:
-        raise CodecError(f"{codes} cannot be read as parquet: {error}") from error
-    told = json.loads((table.schema.metadata or {}).get(KEY, b"{}"))
-    if not {"path", "codes", "shape"} <= set(table.column_names):
-        raise CodecError(f"{codes} lacks path, codes or shape: it was not written by `tokext codec encode`")
-    ours = {"modality": kind.name, "codebook_sizes": list(model.codebook_sizes)}
-    if told != ours:
-        raise CodecError(f"{codes} holds codes of another codec: {told or 'nothing is said of it'}, and this is {ours}")
-    rows = table.slice(0, limit).to_pylist()
+    table = read_table(codes)
+    if (table.modality, table.codebook_sizes) != (kind.name, tuple(model.codebook_sizes)):
+        raise CodecError(
+            f"{codes} holds codes of another codec: {table.modality} by codebooks of {list(table.codebook_sizes)} codes; "
+            f"this one is {kind.name} by {list(model.codebook_sizes)}"
+        )
+    rows = table.rows.slice(0, limit).to_pylist()
     with output_folder(Path(output_dir), overwrite=False) as scratch:
         for number, row in enumerate(rows, 1):
             target = scratch / _inside(row["path"]).with_suffix(kind.written)
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():  # two files that differ in their suffix only
                 target = scratch / f"{_inside(row['path'])}{kind.written}"
-            shape = row["shape"]
-            how: Row = {"length": shape[-1]} if kind.name == "audio" else {"size": (shape[-2], shape[-1])}
+            try:
+                *_, height, width = row["shape"]
+                given = torch.tensor([row["codes"]])
+            except (TypeError, ValueError) as error:
+                raise CodecError(f"the row of {row['path']} is damaged: {error}") from error
+            how: Row = {"length": width} if kind.name == "audio" else {"size": (height, width)}
             with torch.no_grad():
-                (values,) = model.decode(torch.tensor([row["codes"]]), **how)
+                (values,) = model.decode(given, **how)
             kind.write(target, values, processor)
             if progress is not None:
                 progress(number, len(rows))
     return len(rows)
 
 
-def _arrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "codec", "tables of codes") from error
-    return pyarrow, parquet
-
-
 def _inside(path: str) -> PurePosixPath:
-    found = PurePosixPath(path)
-    if found.is_absolute() or ".." in found.parts or not found.name or "\\" in path or ":" in path:
+    found, elsewhere = PurePosixPath(path), PureWindowsPath(path)  # which other systems read in another way
+    if found.is_absolute() or elsewhere.anchor or ".." in elsewhere.parts or not found.name:
         raise CodecError(f"the path {path!r} of a row leads out of the folder; mend the table")
     return found
 
 
-def _encoded(codec: str, parts: Sequence[list[str]], processes: int) -> Iterator[tuple[list[Row], dict[str, str]]]:
+def _encoded(
+    codec: str, loaded: Sequence[Any], parts: Sequence[list[str]], processes: int
+) -> Iterator[tuple[list[Row], dict[str, str]]]:
     if processes == 1:
-        _load(codec, torch.get_num_threads())
-        yield from map(_encode, parts)
+        yield from (_encode(part, loaded) for part in parts)
         return
     threads = max(torch.get_num_threads() // processes, 1)
     with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_load, initargs=(codec, threads)) as pool:
         yield from pool.map(_encode, parts)
 
 
-_loaded: list[Any] = []  # of this process
+_loaded: list[Any] = []  # codec, modality and processor of a process that was begun for encoding
 
 
 def _load(codec: str, threads: int) -> None:
@@ -181,23 +164,21 @@ def _load(codec: str, threads: int) -> None:
 
 
 @torch.no_grad()
-def _encode(paths: Sequence[str]) -> tuple[list[Row], dict[str, str]]:
+def _encode(paths: Sequence[str], loaded: Sequence[Any] = _loaded) -> tuple[list[Row], dict[str, str]]:
     """Rows of files, and what is wrong with those that have none."""
-    model, kind, processor = _loaded
+    model, kind, processor = loaded
     read, wrong = dict[str, Any](), dict[str, str]()
     for path in paths:
         try:
             read[path] = kind.read(Path(path))
-            kind.features(processor, [read[path]])  # what is wrong with one must not cost the others
         except CodecError as error:
-            read.pop(path, None)
             wrong[path] = str(error)
     if not read:
         return [], wrong
     features = kind.features(processor, list(read.values()))
     values = features[model.main_input_name].to(model.device)
     padding = next((features[name] for name in ("padding_mask", "pixel_mask") if name in features), None)
-    encoding = model.encode(values, padding)
+    encoding = model.encode(values, None if padding is None else padding.to(model.device))
     rows = []
     for number, path in enumerate(read):
         shape = list(values.shape[1:])

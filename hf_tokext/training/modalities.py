@@ -10,14 +10,17 @@ import torch
 from torch import Tensor
 from transformers import AutoFeatureExtractor, AutoImageProcessor, BatchFeature
 
-from hf_tokext.errors import CodecError, MissingExtraError
+from hf_tokext.errors import CodecError
+from hf_tokext.measure.audio import resampled
+from hf_tokext.models.audio_codec.modeling_audio_codec import WrappedAudioCodec
 from hf_tokext.models.codec import ModalityCodec
 from hf_tokext.models.depth_codec.configuration_depth_codec import DepthCodecConfig
-from hf_tokext.models.depth_codec.image_processing_depth_codec import DepthCodecImageProcessor
+from hf_tokext.models.depth_codec.image_processing_depth_codec import DEEP, DepthCodecImageProcessor
 from hf_tokext.models.depth_codec.modeling_depth_codec import DepthCodecModel
 from hf_tokext.models.image_codec.configuration_image_codec import ImageCodecConfig
 from hf_tokext.models.image_codec.image_processing_image_codec import ImageCodecImageProcessor
 from hf_tokext.models.image_codec.modeling_image_codec import ImageCodecModel
+from hf_tokext.models.image_codec.reading import bytes_of, read_image
 from hf_tokext.models.speech_codec.configuration_speech_codec import SpeechCodecConfig
 from hf_tokext.models.speech_codec.feature_extraction_speech_codec import SpeechCodecFeatureExtractor, read_audio
 from hf_tokext.models.speech_codec.modeling_speech_codec import SpeechCodecModel
@@ -32,11 +35,13 @@ class Modality(ABC):
     Attributes:
         name: what it is called.
         suffixes: of its files.
+        pictures: suffixes of pictures that are its files too where it is named, and there are no others.
         written: suffix of the files that are written.
     """
 
     name: ClassVar[str]
     suffixes: ClassVar[frozenset[str]]
+    pictures: ClassVar[frozenset[str]] = frozenset()
     written: ClassVar[str]
 
     @abstractmethod
@@ -65,7 +70,7 @@ class Modality(ABC):
             What the processor takes, and the methods here.
 
         Raises:
-            CodecError: it cannot be read.
+            CodecError: it cannot be read, or the processor would not take it.
         """
 
     @abstractmethod
@@ -84,9 +89,9 @@ class Modality(ABC):
     def picture(self, values: Tensor) -> np.ndarray:
         """Give a picture, [height, width] or [height, width, 3] in 0 to 1, of one of the values."""
 
-    def load_processor(self, folder: Path) -> Any:
+    def load_processor(self, folder: Path, codec: ModalityCodec) -> Any:
         """Load what stands beside a codec."""
-        return AutoImageProcessor.from_pretrained(folder)
+        return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
 
 
 class Images(Modality):
@@ -98,20 +103,20 @@ class Images(Modality):
     def make(self, first: Path, options: dict[str, Any]) -> tuple[ModalityCodec, Any]:
         """See the base class; the config's own defaults."""
         config = _config(ImageCodecConfig, options)
+        if config.num_channels != 3:
+            raise CodecError(f"images are read as red, green and blue: num_channels is 3, not {config.num_channels}")
         height, width = config.height_width
         return ImageCodecModel(config), ImageCodecImageProcessor(size={"height": height, "width": width})
 
     def read(self, path: Path) -> Any:
         """See the base class."""
-        try:
-            from PIL import Image, ImageOps
-        except ImportError as error:
-            raise MissingExtraError("pillow", "vision", "reading images") from error
-        try:
-            with Image.open(path) as image:
-                return ImageOps.exif_transpose(image).copy()
-        except (OSError, Image.DecompressionBombError) as error:
-            raise CodecError(f"{path} cannot be read as an image: {error}") from error
+        image = read_image(path)
+        if image.mode[0] in "FI":  # of which the numbers may have any range
+            try:
+                bytes_of(image)
+            except CodecError as error:
+                raise CodecError(f"{path}: {error}") from error
+        return image
 
     def piece(self, whole: Any, processor: Any, chance: torch.Generator) -> Any:
         """See the base class."""
@@ -134,10 +139,13 @@ class Images(Modality):
 
 
 class Depths(Modality):
-    """Depth maps as arrays of NumPy; what is written is in 0 to 1 unless the processor has a range of its own."""
+    """Depth maps as arrays of NumPy or grey pictures, of 8 or 16 bits, whose numbers are depth in some unit.
+
+    What is written is in 0 to 1 unless the processor has a range of its own.
+    """
 
     name, written = "depth", ".npy"
-    suffixes = frozenset((".npy",))
+    suffixes, pictures = frozenset((".npy",)), frozenset((".png", ".tif", ".tiff"))
 
     def make(self, first: Path, options: dict[str, Any]) -> tuple[ModalityCodec, Any]:
         """See the base class; 64 codes for 64 x 64 pixels."""
@@ -148,13 +156,23 @@ class Depths(Modality):
 
     def read(self, path: Path) -> Any:
         """See the base class."""
-        try:
-            found = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise CodecError(f"{path} cannot be read as an array of NumPy: {error}") from error
+        if path.suffix.lower() in self.pictures:
+            picture = read_image(path)
+            if picture.mode not in DEEP:
+                raise CodecError(f"{path} is a picture of mode {picture.mode}, whose numbers are colours, not depth")
+            found = np.asarray(picture)
+        else:
+            try:
+                found = np.load(path, allow_pickle=False)
+            except (OSError, ValueError, EOFError) as error:
+                raise CodecError(f"{path} cannot be read as an array of NumPy: {error}") from error
+        if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+            raise CodecError(f"{path} holds no array of real numbers")
         found = found[0] if found.ndim == 3 and found.shape[0] == 1 else found
         if found.ndim != 2 or not found.size:
             raise CodecError(f"{path} is no depth map [height, width] but has the shape {list(found.shape)}")
+        if not (np.isfinite(found) & (found > 0)).any():
+            raise CodecError(f"{path} has no depth above zero: nothing in it is known")
         return found
 
     def piece(self, whole: Any, processor: Any, chance: torch.Generator) -> Any:
@@ -181,7 +199,7 @@ class Sounds(Modality):
     """Recordings; seconds are cut out of longer ones at random."""
 
     name, written = "audio", ".wav"
-    suffixes = frozenset((".wav", ".flac", ".ogg", ".mp3", ".aiff"))
+    suffixes = frozenset((".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"))
     seconds = 1.0
 
     def make(self, first: Path, options: dict[str, Any]) -> tuple[ModalityCodec, Any]:
@@ -206,11 +224,8 @@ class Sounds(Modality):
 
     def features(self, processor: Any, read: Sequence[Any]) -> BatchFeature:
         """See the base class."""
-        rates = {rate for _, rate in read}
-        if len(rates) == 1:
-            return processor([wave for wave, _ in read], sampling_rate=rates.pop())
-        alone = [processor(wave, sampling_rate=rate)["input_values"][0, 0].numpy() for wave, rate in read]
-        return processor(alone, sampling_rate=processor.sampling_rate)
+        waves = [resampled(wave, rate, processor.sampling_rate) for wave, rate in read]
+        return processor(waves, sampling_rate=processor.sampling_rate)
 
     def write(self, path: Path, values: Tensor, processor: Any) -> None:
         """See the base class."""
@@ -221,12 +236,16 @@ class Sounds(Modality):
     def picture(self, values: Tensor) -> np.ndarray:
         """See the base class: the spectrum over time, 60 decibels deep."""
         wave = values.reshape(-1).float().cpu()
+        wave = torch.nn.functional.pad(wave, (0, max(256 - len(wave), 0)))
         spectrum = torch.stft(wave, 256, 64, window=torch.hann_window(256), return_complex=True).abs().flip(0)
         return (1 + 20 * torch.log10(spectrum / 16 + 1e-9) / 60).clamp(0, 1).numpy()
 
-    def load_processor(self, folder: Path) -> Any:
-        """Load what stands beside a codec."""
-        return AutoFeatureExtractor.from_pretrained(folder)
+    def load_processor(self, folder: Path, codec: ModalityCodec) -> Any:
+        """See the base class; a codec of transformers itself gets ours, whatever stands beside it."""
+        if isinstance(codec, WrappedAudioCodec):
+            config = codec.config
+            return SpeechCodecFeatureExtractor(sampling_rate=config.sampling_rate, hop_length=config.hop_length)
+        return AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
 
 
 MODALITIES: dict[str, Modality] = {each.name: each for each in (Images(), Sounds(), Depths())}

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
 from hf_tokext.errors import CheckpointError, OutputExistsError
 
@@ -61,7 +61,7 @@ def last_checkpoint(folder: Path, resume: bool, settings: dict[str, Any]) -> str
         CheckpointError: the stopped run had other settings.
     """
     noted = folder / SETTINGS
-    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    last = _last_whole(folder)
     if last is not None and not resume:
         raise OutputExistsError(f"{folder} holds the checkpoints of a stopped run; resume it, or remove the folder")
     if last is not None:
@@ -75,7 +75,13 @@ def last_checkpoint(folder: Path, resume: bool, settings: dict[str, Any]) -> str
                 f"the stopped run in {folder} differs in {', '.join(other)}; give the same options and data, "
                 "or remove the folder and start again"
             )
-        return last
+        return str(last)
     folder.mkdir(parents=True, exist_ok=True)
     noted.write_text(json.dumps(settings), encoding="utf-8")
     return None
+
+
+def _last_whole(folder: Path) -> Path | None:
+    """The last checkpoint that was written to its end, which is where the trainer's state is written."""
+    whole = [each for each in folder.glob("checkpoint-*") if (each / TRAINER_STATE_NAME).is_file()]
+    return max(whole, key=lambda each: int(each.name.rpartition("-")[2]), default=None)

@@ -1,9 +1,6 @@
 """Cards say what the report says, claim no licence that is not known, and never replace what somebody wrote."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import asdict
 
 import pytest
@@ -14,6 +11,7 @@ from hf_tokext.cli import main
 from hf_tokext.hub.cards import card_for_push, is_generated, render_card
 from hf_tokext.hub.licences import licence_of
 from hf_tokext.training.recovery import HealReport, RecoveryPoint
+from tests.another_process import run_program
 
 REPORT = "hf_tokext_report.json"
 HUB = {"name": "some/base", "kind": "hub", "license": {"license": "apache-2.0"}}
@@ -292,7 +290,5 @@ def test_the_command(folder, tmp_path, capsys):
 def test_the_code_of_the_card_runs_with_transformers_alone(folder, tmp_path):
     code = render_card(folder).split("```python\n")[1].split("```")[0].replace('"model"', repr(str(folder)))
     blocked = "import sys; sys.modules['hf_tokext'] = None\n"
-    done = subprocess.run(
-        [sys.executable, "-c", blocked + code], capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"}
-    )
+    done = run_program(blocked + code, HF_HUB_OFFLINE="1")
     assert done.returncode == 0 and done.stdout.startswith("Once upon a time"), done.stderr

@@ -83,3 +83,36 @@ def test_mel_is_in_natural_logarithms():
     met = (mel_filters(8000, 256, 40).sum(1) > 0).float().mean()  # bands that meet a frequency
     assert met > 0.9
     assert mel_loss(sound * 2, sound, 8000, windows=[256]).item() == pytest.approx(math.log(2) * met.item(), rel=1e-3)
+
+
+def test_a_quiet_sound_counts_in_a_batch_as_it_does_alone():
+    """The least energy that a sound is taken to have is of its own samples, not of the padding behind it."""
+    torch.manual_seed(0)
+    quiet = 1e-3 * torch.randn(1, 1000)
+    mask = torch.arange(9000)[None] < 1000
+    padded = torch.nn.functional.pad(quiet, (0, 8000))
+    alone = noise_loss(0.5 * quiet, quiet)
+    torch.testing.assert_close(noise_loss(0.5 * padded, padded, mask), alone)
+    nothing = noise_loss(padded, padded, torch.zeros_like(mask))
+    assert torch.isfinite(nothing) and nothing == 0
+
+
+def test_what_evaluation_asked_for_first_serves_training():
+    mel_filters.cache_clear()
+    sound = torch.randn(1, 600)
+    with torch.inference_mode():
+        log_mel(sound, 8000, 128)
+    learnt = sound.clone().requires_grad_()
+    log_mel(learnt, 8000, 128).sum().backward()
+    assert learnt.grad.abs().sum() > 0
+    mel_filters.cache_clear()
+    with torch.device("meta"):
+        log_mel(sound, 8000, 128)  # a default device is no device of the filters
+    assert torch.isfinite(log_mel(sound, 8000, 128)).all()
+
+
+def test_spectra_keep_their_digits_under_autocast():
+    sound = torch.randn(1, 2000, generator=torch.Generator().manual_seed(0))
+    expected = log_mel(sound, 8000)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(log_mel(sound, 8000), expected)

@@ -14,6 +14,7 @@ from hf_tokext import CodecError, SpeechCodecConfig, SpeechCodecModel
 from hf_tokext.cli import app
 from hf_tokext.measure.audio import code_features, mel_distance, probe_accuracy, resampled, sdr, si_snr, stoi
 from hf_tokext.measure.audio_codecs import BASELINES, ModelCoder, PulseCoder, Recording, measure_audio
+from tests.models.audio_codec.test_audio_codec import made, published
 
 
 def voice(seconds=2.0, rate=10000, seed=0):
@@ -165,10 +166,74 @@ def test_the_command(folder, tmp_path):
     assert {row["codec"] for row in found["codecs"]} == set(BASELINES) and 0 < found["recordings"] <= 4
 
 
+def test_codecs_side_by_side(folder, tmp_path):
+    """transformers' own, as upstream saves them and wrapped, beside ours: rates are known by arithmetic."""
+    small().save_pretrained(tmp_path / "ours")
+    made("dac", codebooks=2).save_pretrained(tmp_path / "wrapped")
+    for kind in ("encodec", "dac", "mimi"):
+        made(kind).codec.save_pretrained(tmp_path / kind)
+    published().codec.save_pretrained(tmp_path / "xcodec2")
+    names = ["ours", "encodec", "dac", "mimi", "xcodec2", "wrapped"]
+    options = [part for name in names for part in ("--codec", f"{name}={tmp_path / name}")]
+    said = run(folder, *options, "--limit", 2, "--json", "--no-baselines")
+    assert said.exit_code == 0, said.output
+    rows = {row["codec"]: row for row in json.loads(said.stdout[said.stdout.index("{") :])["codecs"]}
+    assert list(rows) == names
+    rates = {
+        name: (row["codebooks"], round(row["tokens_per_second"]), round(row["bits_per_second"]))
+        for name, row in rows.items()
+    }
+    assert rates == {
+        "ours": (2, 1000, 4000), "encodec": (3, 6000, 24000), "dac": (3, 6000, 24000), "mimi": (4, 4000, 16000),
+        "xcodec2": (1, 50, 200), "wrapped": (2, 4000, 16000),
+    }  # fmt: skip
+    for name, row in rows.items():
+        assert 0 < row["used"] <= 1 and 1 <= row["perplexity"] <= 16, name
+        assert all(math.isfinite(row[each]) for each in ("si_snr", "sdr", "stoi", "mel")), name
+    assert rows["dac"]["mel"] != rows["wrapped"]["mel"] and rows["dac"]["used"] != rows["mimi"]["used"]
+
+
+def test_a_codec_that_cannot_be_measured_costs_no_reading(folder, tmp_path, monkeypatch):
+    upstream = made("xcodec2")
+    upstream.codec.save_pretrained(tmp_path / "strange")
+    (tmp_path / "strange" / "model.safetensors").unlink()  # not even its weights are read
+    monkeypatch.setattr(soundfile, "read", None)
+    for wrong, message in ((tmp_path / "strange", "another spectrum"), (folder, "no config.json")):
+        said = run(folder, "--codec", f"a={wrong}")
+        assert isinstance(said.exception, CodecError) and message in str(said.exception)
+    with pytest.raises(CodecError, match="another spectrum"):
+        ModelCoder(upstream)
+
+
+def test_labels_by_folders_and_as_many_recordings_as_asked_for(folder, tmp_path):
+    for path in list(folder.glob("?_*.wav")):  # a/0_0.wav, as many sets of recordings are laid out
+        (folder / path.name[0]).mkdir(exist_ok=True)
+        path.rename(folder / path.name[0] / f"{path.name[2]}.wav")
+    (folder / ".hidden.wav").write_bytes(b"no sound")
+
+    def found(*options):
+        said = run(folder, *options, "--json")
+        return said.exception if said.exit_code else json.loads(said.stdout[said.stdout.index("{") :])
+
+    rows = found("--label", "^(.)/", "--group", "(.).wav")
+    assert rows["recordings"] == 6 and rows["codecs"][-1]["probe"] is not None and len(rows["bad"]) == 2
+    assert found("--limit", 5)["recordings"] + len(found("--limit", 5)["bad"]) == 5
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label\n0.wav,a\n")
+    assert "names 0.wav for several recordings" in str(found("--labels", table))
+    table.write_text(
+        "file,label,group\n" + "".join(f"{each}/{n}.wav,{each},{n}\n" for each in "ab" for n in range(3)), "utf-8-sig"
+    )
+    assert found("--labels", table)["codecs"][-1]["probe"] is not None
+    table.write_text("file,label\na/0.wav,a\na/0.wav,b\n")
+    assert "names a file for several" in str(found("--labels", table))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--codec", "nothing"), "NAME=FOLDER"),
+        (("--codec", "mean=folder"), "each name once"),
         (("--label", "("), "regular expression"),
         (("--label", "a"), "one group"),
         (("--no-baselines",), "nothing to measure"),
@@ -182,4 +247,6 @@ def test_bad_arguments(folder, arguments, message):
 
 def test_no_recordings(tmp_path):
     said = run(tmp_path)
+    assert isinstance(said.exception, CodecError) and "no file of a kind that is read here (.aif" in str(said.exception)
+    said = run(tmp_path / "nowhere.wav")
     assert isinstance(said.exception, CodecError) and "no recordings" in str(said.exception)

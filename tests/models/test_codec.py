@@ -18,7 +18,7 @@ from tests.models.image_codec.conftest import OPTIONS, SIZES
 from tests.models.speech_codec.small import HOP, sounds
 from tests.models.speech_codec.small import small as small_speech
 
-KINDS = ("vq", "rvq", "fsq", "lfq", "none")
+KINDS = ("vq", "rvq", "fsq", "lfq", "gaussian", "none")
 
 
 def image(quantizer):
@@ -180,6 +180,30 @@ def test_bad_codes_and_values_are_refused(make, kind):
             model.encode(broken)
         with pytest.raises(QuantizerError, match="NaN or infinity"):
             model.train()(**{model.main_input_name: broken})
+
+
+@pytest.mark.parametrize("kind", ["vq"], indirect=True)
+def test_codes_are_integers(make, kind):
+    model, values = make(kind)
+    codes = model.eval().encode(values).codes
+    for wrong in (codes.float(), codes > 0, codes.tolist()):
+        with pytest.raises(CodecError, match="tensor of integers"):
+            model.decode(wrong)
+
+
+@pytest.mark.parametrize("kind", ["vq", "fsq"], indirect=True)
+def test_under_autocast_the_quantizer_and_losses_keep_their_digits(make, kind):
+    model, values = make(kind)
+    steps(model, values)
+    before = model.eval()(**{model.main_input_name: values})
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model(**{model.main_input_name: values})
+        assert found.loss.dtype == torch.float32
+        torch.testing.assert_close(found.loss, before.loss, rtol=0.05, atol=0.01)
+        assert (found.codes == before.codes).float().mean() > 0.85
+        model.train()(**{model.main_input_name: values}).loss.backward()
+    assert all(torch.isfinite(each.grad).all() for each in model.parameters() if each.grad is not None)
+    assert all(each.dtype in (torch.float32, torch.int64) for each in model.quantizer.state_dict().values())
 
 
 def test_a_new_codec_on_the_meta_device_becomes_whole(make, tmp_path):

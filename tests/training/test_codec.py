@@ -5,9 +5,19 @@ import pytest
 import soundfile
 import torch
 from PIL import Image
-from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoModel
+from pyarrow import parquet
+from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoModel, TrainingArguments
 
-from hf_tokext import CheckpointError, CodecError, OutputExistsError, decode_files, encode_files, train_codec
+from hf_tokext import (
+    CheckpointError,
+    CodecError,
+    DepthCodecModel,
+    OutputExistsError,
+    VerificationError,
+    decode_files,
+    encode_files,
+    train_codec,
+)
 from hf_tokext.models.codec import ModalityCodec
 from hf_tokext.training import codec as room
 from hf_tokext.training.codec_files import find_files
@@ -96,6 +106,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
         train("image", data, tmp_path / "stopped", steps=6)
     with pytest.raises(CheckpointError, match="differs in steps"):
         train("image", data, tmp_path / "stopped", steps=7, resume=True)
+    half = tmp_path / ".stopped.tokext-training" / "checkpoint-5"  # as of a run that was killed while it wrote
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"")
     resumed, report = train("image", data, tmp_path / "stopped", steps=6, resume=True)
     assert report.steps == 6
     weights = [AutoModel.from_pretrained(folder).state_dict() for folder in (whole, resumed)]
@@ -114,12 +127,107 @@ def test_what_is_there_is_not_overwritten_unasked(tmp_path):
     assert (target / "model.safetensors").read_bytes() != before
 
 
-def test_an_unreadable_file_ends_it_and_leaves_nothing(tmp_path):
-    data = folder_of("image", tmp_path / "data")
-    (data / "a" / "01.png").write_bytes(b"no picture")
-    with pytest.raises(CodecError, match=r"01\.png cannot be read"):
-        train("image", data, tmp_path / "codec")
-    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+def test_unreadable_files_are_left_out_and_named(tmp_path):
+    data = folder_of("image", tmp_path / "data", 22)
+    for name in ("a/01.png", "b/18.png", "a/05.png"):  # the first and the second are held out
+        (data / name).write_bytes(b"no picture")
+    (data / "a" / "._01.png").write_bytes(b"what another system keeps beside a file")
+    assert [path.name for path in find_files(data)[1][:2]] == ["01.png", "03.png"]
+    (data / "a" / "03.png").write_bytes(b"no picture")
+    target, report = train("image", data, tmp_path / "codec", steps=6)
+    assert list(report.left_out) == ["a/01.png", "a/03.png", "a/05.png", "b/18.png"]
+    assert (report.files, report.held_out) == (17, 1) and "01.png cannot be read" in report.left_out["a/01.png"]
+    assert json.loads((target / room.REPORT).read_text(encoding="utf-8"))["left_out"] == 4
+    for path in data.rglob("*.png"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(CodecError, match=r"none of 19 files can be read; .*\.png cannot be read"):
+        train("image", data, tmp_path / "none")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["codec", "data"]
+
+
+def test_silence_and_clicks_among_what_is_held_out(tmp_path):
+    """Of silence no ratio can be told, and a click is shorter than the window of its picture; neither ends a training."""
+    data = folder_of("audio", tmp_path / "data", 12)
+    first, second = [path for number, path in enumerate(find_files(data)[1]) if number % 10 == 0]
+    soundfile.write(first, np.zeros(3000), 8000)
+    soundfile.write(second, np.full((5, 2), 0.1) * [[1, 0]] * np.arange(5)[:, None], 8000, "PCM_24")
+    _, report = train("audio", data, tmp_path / "codec", steps=1)
+    assert report.held_out == 2 and -100 <= report.quality["si_snr"] <= 100 and report.left_out == {}
+
+
+def test_a_loss_that_is_not_finite_is_no_codec(tmp_path, monkeypatch):
+    data = folder_of("depth", tmp_path / "data", 12)
+    forward = DepthCodecModel.forward
+
+    def lost(self, *given, **named):
+        output = forward(self, *given, **named)
+        output.loss = output.loss + (torch.nan if self.training else 0) * output.loss.detach()
+        return output
+
+    monkeypatch.setattr(DepthCodecModel, "forward", lost)
+    with pytest.raises(VerificationError, match="not finite"):
+        train("depth", data, tmp_path / "codec", steps=1)
+    assert not (tmp_path / "codec").exists()
+
+
+def test_learned_codes_do_not_decay(tmp_path):
+    for options in (
+        {"quantizer_options": {"size": 8, "decay": None}},
+        {"quantizer": "ibq", "quantizer_options": {"size": 8}},
+    ):
+        codec, _ = MODALITIES["depth"].make(tmp_path, {**SMALL["depth"], **options})
+        arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to=[])
+        decayed = room._Trainer(codec, arguments).get_decay_parameter_names(codec)
+        assert "encoder.0.weight" in decayed and not [name for name in decayed if name.startswith("quantizer")]
+
+
+def test_depth_out_of_pictures(tmp_path):
+    """Grey pictures of 16 bits are depth where depth is asked for; their numbers are those of arrays."""
+    arrays, pictures = tmp_path / "arrays", tmp_path / "pictures"
+    for folder in (arrays, pictures):
+        folder.mkdir()
+    chance = np.random.default_rng(0)
+    for number in range(4):
+        deep = chance.integers(0, 65536, (20, 30), dtype=np.uint16)
+        np.save(arrays / f"{number}.npy", deep)
+        Image.fromarray(deep).save(pictures / f"{number}.{('png', 'tif')[number % 2]}")
+    Image.fromarray(deep[..., None].repeat(3, 2).astype(np.uint8)).save(pictures / "colour.png")
+    assert find_files(pictures)[0].name == "image" and len(find_files(pictures, "depth")[1]) == 5
+    target, report = train("depth", pictures, tmp_path / "codec", steps=1, modality="depth")
+    assert "mode RGB" in report.left_out["colour.png"]
+    tables = []
+    for folder in (arrays, pictures):
+        count, bad = encode_files(target, folder, tmp_path / f"{folder.name}.parquet")
+        assert (count, list(bad)) == (4, [] if folder is arrays else ["colour.png"])
+        tables.append(parquet.read_table(tmp_path / f"{folder.name}.parquet")["codes"].to_pylist())
+    assert tables[0] == tables[1]
+    (pictures / "more").mkdir()
+    (pictures / "more" / "0.npy").write_bytes((arrays / "0.npy").read_bytes())
+    assert [path.name for path in find_files(pictures, "depth")[1]] == ["0.npy"]  # beside arrays pictures are pictures
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (np.zeros((4, 4)), "no depth above zero"),
+        (np.full((4, 4), np.nan), "no depth above zero"),
+        (np.ones((4, 4), bool), "real numbers"),
+        (np.ones((4, 4, 3)), r"shape \[4, 4, 3\]"),
+        (np.array([None]), "cannot be read"),
+        ({"a": np.ones(3)}, "real numbers"),
+    ],
+)
+def test_what_is_no_depth_is_said_when_it_is_read(given, said, tmp_path):
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.savez(file, **given) if isinstance(given, dict) else np.save(file, given)
+    with pytest.raises(CodecError, match=said):
+        MODALITIES["depth"].read(tmp_path / "a.npy")
+
+
+def test_pictures_of_numbers_out_of_range_are_refused_when_they_are_read(tmp_path):
+    Image.fromarray(np.full((4, 4), 200, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(CodecError, match=r"a\.tif: floats of an image must lie in 0 to 1"):
+        MODALITIES["image"].read(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +239,7 @@ def test_an_unreadable_file_ends_it_and_leaves_nothing(tmp_path):
         ({"modality": "audio"}, r"no file of a kind.*\.wav"),
         ({"options": {"image_sise": 16}}, "image_sise"),
         ({"options": {"image_size": 17}}, "image_size=17"),
+        ({"options": {"num_channels": 1}}, "num_channels is 3, not 1"),
         ({"options": {"quantizer": "magic"}}, "magic"),
     ],
 )

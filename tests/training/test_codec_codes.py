@@ -1,15 +1,19 @@
 import json
+import pickle
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import soundfile
 import torch
 from datasets import load_dataset
 from pyarrow import parquet
 
-from hf_tokext import CodecError, OutputExistsError, decode_files, encode_files
+from hf_tokext import CodecError, MissingExtraError, OutputExistsError, decode_files, encode_files
+from hf_tokext.measure.audio import resampled
 from hf_tokext.training.codec_files import load_codec
 from hf_tokext.training.modalities import MODALITIES, _window
+from tests.models.audio_codec.test_audio_codec import made as upstream_codec
 from tests.training.test_codec import SMALL, folder_of
 
 
@@ -33,6 +37,33 @@ def test_codes_are_those_of_each_file_alone(made):
         assert row["codes"] == alone.tolist() and row["shape"] == [1, len(wave)]
 
 
+def test_files_of_several_rates_and_channels_are_what_they_are_alone(made):
+    wave = np.random.default_rng(0).normal(size=(1001, 2)) / 9
+    soundfile.write(made / "data" / "b" / "0 12:30.wav", wave, 11025, "PCM_24")
+    soundfile.write(made / "data" / "b" / "short.wav", wave[:3, 0], 8000)  # shorter than a place
+    for batch in (1, 7):
+        assert encode_files(made / "codec", made / "data", made / f"{batch}.parquet", batch=batch) == (7, {})
+    assert parquet.read_table(made / "1.parquet").equals(parquet.read_table(made / "7.parquet"))
+    shapes = {row["path"]: row["shape"] for row in parquet.read_table(made / "7.parquet").to_pylist()}
+    assert shapes["b/0 12:30.wav"] == [1, 727] and shapes["b/short.wav"] == [1, 3]
+    assert decode_files(made / "codec", made / "7.parquet", made / "back") == 7
+    assert soundfile.info(made / "back" / "b" / "short.wav").frames == 3
+
+
+@pytest.mark.parametrize("saved", ["wrapped", "upstream"])
+def test_codecs_of_transformers_encode_folders_too(made, tmp_path, saved):
+    """They hear padding, so each file goes by itself; they bring no processor of ours."""
+    codec = upstream_codec("encodec")
+    (codec if saved == "wrapped" else codec.codec).save_pretrained(tmp_path / "encodec")
+    assert encode_files(tmp_path / "encodec", made / "data", tmp_path / "codes.parquet", batch=4) == (5, {})
+    rows = parquet.read_table(tmp_path / "codes.parquet").to_pylist()
+    wave, rate = MODALITIES["audio"].read(made / "data" / rows[0]["path"])
+    assert rate == 8000 and rows[0]["shape"] == [1, 2 * len(wave)]  # the codec has 16,000 samples a second
+    given = torch.from_numpy(resampled(wave, 8000, 16000).astype(np.float32))[None]
+    assert rows[0]["codes"] == codec.encode(given).codes[0].tolist()
+    assert decode_files(tmp_path / "encodec", tmp_path / "codes.parquet", tmp_path / "back", limit=1) == 1
+
+
 def test_several_processes_give_the_same(made):
     for processes in (1, 2):
         seen = []
@@ -42,6 +73,11 @@ def test_several_processes_give_the_same(made):
         )  # fmt: skip
         assert seen == [(2, 5), (4, 5), (5, 5)]
     assert parquet.read_table(made / "1.parquet").equals(parquet.read_table(made / "2.parquet"))
+
+
+def test_what_is_missing_is_said_by_other_processes_too():
+    error = MissingExtraError("soundfile", "audio", "reading recordings")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
 def test_bad_files_are_left_out_and_named(made):
@@ -78,7 +114,7 @@ def test_tables_that_are_not_decoded(made):
         assert not (made / "back").exists() and not list(made.glob(".back*new*"))
 
     refused(table.drop_columns(["shape"]), "lacks path, codes or shape")
-    refused(table.replace_schema_metadata({}), "another codec")
+    refused(table.replace_schema_metadata({}), "does not say of which codec")
     other = json.dumps({**told, "codebook_sizes": [8, 16]}).encode()
     refused(table.replace_schema_metadata({b"hf_tokext": other}), "another codec")
     for path in ("../out.wav", "/out.wav", "a/../../out.wav", "", "c:\\out.wav"):
@@ -87,6 +123,10 @@ def test_tables_that_are_not_decoded(made):
     codes = table["codes"].to_pylist()
     codes[2][1][0] = 8
     refused(table.set_column(1, table.schema.field("codes"), pa.array(codes, table["codes"].type)), "codes 0 to 7")
+    codes[2][1] = codes[2][1][1:]
+    refused(table.set_column(1, table.schema.field("codes"), pa.array(codes, table["codes"].type)), "is damaged")
+    shapes = pa.array([None] * len(codes), table["shape"].type)
+    refused(table.set_column(2, table.schema.field("shape"), shapes), "is damaged")
     (made / "changed.parquet").write_bytes(b"PAR1")
     with pytest.raises(CodecError, match="cannot be read as parquet"):
         decode_files(made / "codec", made / "changed.parquet", made / "back")

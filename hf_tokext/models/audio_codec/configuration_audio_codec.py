@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
+from hf_tokext.models.audio_codec.spectra import HOP, NUMBERS, RATE
 from hf_tokext.models.blocks.installed import InstalledConfig
 
 KINDS = ("encodec", "dac", "mimi", "xcodec2")
@@ -72,6 +73,20 @@ class WrappedAudioCodecConfig(InstalledConfig):
             return (size,)
         count = {"encodec": "num_quantizers", "dac": "n_codebooks", "mimi": "num_quantizers"}[codec.model_type]
         return (codec.codebook_size,) * getattr(codec, count)
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Number of codes of each codebook that is used."""
+        return self.all_codebook_sizes[: self.codebooks]
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether the codec cannot be given sounds alone: an XCodec2 that hears another spectrum than the published one."""
+        codec = self.codec
+        if codec.model_type != "xcodec2":
+            return False
+        numbers = codec.semantic_model_config.feature_projection_input_dim
+        return (codec.sampling_rate, codec.hop_length, numbers) != (RATE, HOP, NUMBERS)
 
     @property
     def sampling_rate(self) -> int:

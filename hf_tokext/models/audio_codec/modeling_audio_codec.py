@@ -11,7 +11,9 @@ from transformers import AutoModel, PreTrainedModel
 from hf_tokext.errors import CodecError, QuantizerError
 from hf_tokext.losses.reconstruction import mel_loss, noise_loss, wave_loss
 from hf_tokext.models.audio_codec.configuration_audio_codec import WrappedAudioCodecConfig
+from hf_tokext.models.audio_codec.spectra import spectra
 from hf_tokext.models.blocks.audio import UpstreamNames, as_waves, places_of
+from hf_tokext.models.blocks.evaluating import evaluating
 from hf_tokext.models.codec import CodecEncoding, CodecOutput, ModalityCodec
 
 
@@ -40,12 +42,6 @@ class _Kind(NamedTuple):
     waves: Callable[[Any, Tensor], Tensor]
 
 
-def _xcodec2_codes(codec: Any, waves: Tensor, input_features: Tensor | None = None) -> Tensor:
-    if input_features is None:
-        raise CodecError("XCodec2 also hears a spectrum: pass input_features, which its own feature extractor gives")
-    return codec.encode(waves, input_features=input_features.to(waves.dtype)).audio_codes
-
-
 _KINDS = {
     "encodec": _Kind(  # codes have one more axis, of chunks, of which there is one here
         lambda codec, waves: codec.encode(waves, bandwidth=max(codec.config.target_bandwidths)).audio_codes[0],
@@ -63,7 +59,7 @@ _KINDS = {
         lambda codec, vectors: codec.decoder(vectors).audio_values,
     ),
     "xcodec2": _Kind(
-        _xcodec2_codes,
+        lambda codec, waves, **heard: codec.encode(waves, **heard).audio_codes,
         lambda codec, codes: codec.quantizer.from_codes(codes.transpose(1, 2)).transpose(1, 2),
         lambda codec, vectors: codec.decode(latents=vectors).audio_values,
     ),
@@ -84,6 +80,7 @@ class WrappedAudioCodec(ModalityCodec):
     config_class = WrappedAudioCodecConfig
     config: WrappedAudioCodecConfig
     modality = "audio"
+    blind_to_padding = False
     main_input_name = "input_values"
     base_model_prefix = "audio_codec"
     _keep_in_fp32_modules_strict = set()  # type: ignore[var-annotated]  # noqa: RUF012 (upstream's own rules hold)
@@ -119,7 +116,7 @@ class WrappedAudioCodec(ModalityCodec):
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """Number of codes of each codebook that is used."""
-        return self.config.all_codebook_sizes[: self.config.codebooks]
+        return self.config.codebook_sizes
 
     @property
     def is_continuous(self) -> bool:
@@ -134,15 +131,17 @@ class WrappedAudioCodec(ModalityCodec):
         Args:
             values: [B, 1, samples] or [B, samples], in -1..1.
             mask: [B, samples], 1 where there is sound, padding behind it; None for no padding.
-            input_features: the spectrum that XCodec2's own feature extractor gives; for no other.
+            input_features: [B, T, numbers], the spectrum that an XCodec2 hears; None to take it of the sounds, as the
+                published one hears it. For no other codec.
 
         Returns:
             Codes, the mask of their places, and the vectors that they stand for.
 
         Raises:
-            CodecError: the values or the mask have another shape, a value is no finite number, or a spectrum is missing.
+            CodecError: the values or the mask have another shape, a value is no finite number, or a spectrum is missing or
+                does not fit.
         """
-        codes, places = self._coded(*as_waves(values, mask, self.dtype), input_features)
+        codes, places = self._coded(*as_waves(values, mask, torch.float32), input_features)
         return WrappedEncoding(codes=codes, mask=places, latents=self._vectors(codes))
 
     def decode_latents(self, latents: Tensor, mask: Tensor | None = None, length: int | None = None) -> Tensor:
@@ -151,7 +150,7 @@ class WrappedAudioCodec(ModalityCodec):
         Args:
             latents: [B, T, d].
             mask: [B, T] bool; None for all.
-            length: samples wanted; None for all.
+            length: samples wanted, with silence behind what there is; None for all that there is.
 
         Returns:
             [B, 1, samples], 0 where masked.
@@ -167,7 +166,7 @@ class WrappedAudioCodec(ModalityCodec):
         if mask is not None:
             keep = mask.repeat_interleave(self.config.hop_length, 1)[:, : waves.shape[-1]]
             waves = waves[..., : keep.shape[1]] * keep[:, None]
-        return waves[..., :length]
+        return waves if length is None else nn.functional.pad(waves, (0, length - waves.shape[-1]))
 
     def forward(
         self,
@@ -192,13 +191,12 @@ class WrappedAudioCodec(ModalityCodec):
         Raises:
             CodecError: as for `encode`.
         """
-        waves, mask = as_waves(input_values, padding_mask, self.dtype)
+        waves, mask = as_waves(input_values, padding_mask, torch.float32)
         codes, places = self._coded(waves, mask, input_features)
         made = self.decode_latents(self._vectors(codes), places, waves.shape[-1])
-        made = nn.functional.pad(made, (0, waves.shape[-1] - made.shape[-1]))
         result = CodecOutput(reconstruction=made.reshape(input_values.shape), codes=codes, mask=places)
         if return_loss:
-            one, other = made[:, 0].float(), waves[:, 0].float()
+            one, other = made[:, 0].float(), waves[:, 0].to(made.device)
             losses = {
                 "wave": 10 * wave_loss(one, other, mask),
                 "noise": noise_loss(one, other, mask),
@@ -214,10 +212,30 @@ class WrappedAudioCodec(ModalityCodec):
         if not bool(torch.isfinite(waves).all()):
             raise CodecError("the sound holds NaN or infinity; mend or drop it")
         waves, places = places_of(waves, mask, self.config.hop_length)
-        more = {} if features is None else {"input_features": features}
-        codes = self._kind.codes(self.codec, waves, **more)[:, : self.config.codebooks]
+        heard = self._heard(waves, places, features)
+        with evaluating(self.codec):
+            codes = self._kind.codes(self.codec, waves.to(self.dtype), **heard)[:, : self.config.codebooks]
         places = places[:, : codes.shape[-1]]
         return codes[..., : places.shape[1]].long().masked_fill(~places[:, None], 0), places
+
+    def _heard(self, waves: Tensor, places: Tensor, features: Tensor | None) -> dict[str, Tensor]:
+        """What XCodec2 is given beside sounds."""
+        if self.config.codec.model_type != "xcodec2":
+            if features is not None:
+                raise CodecError("only XCodec2 hears a spectrum; leave input_features out")
+            return {}
+        if features is None and self.config.needs_features:
+            raise CodecError(
+                "this XCodec2 hears another spectrum than the published one: pass input_features [batch, "
+                f"{places.shape[1]}, {self.config.codec.semantic_model_config.feature_projection_input_dim}]"
+            )
+        features = spectra(waves, places) if features is None else features
+        if features.shape[:2] != places.shape:
+            raise CodecError(
+                f"input_features must be [{len(places)}, {places.shape[1]}, ...], not {list(features.shape)}"
+            )
+        heard = {"input_features": features.to(self.dtype)}
+        return heard if bool(places.all()) else {**heard, "input_features_mask": places.long()}
 
     @property
     def _kind(self) -> _Kind:

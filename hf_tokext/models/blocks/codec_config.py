@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import torch
 from huggingface_hub.dataclasses import strict
 
 from hf_tokext.models.blocks.installed import InstalledConfig
@@ -26,6 +27,17 @@ class CodecConfig(InstalledConfig):
     latent_dim: int = 64
     quantizer: str = "vq"
     quantizer_options: dict[str, Any] | None = None
+
+    def validate_architecture(self) -> None:
+        """Refuse a quantizer that cannot be made."""
+        with torch.device("meta"):  # without memory
+            self.make_quantizer()
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Number of codes of each codebook; empty for a continuous codec."""
+        with torch.device("meta"):
+            return self.make_quantizer().sizes
 
     def make_quantizer(self) -> Quantizer:
         """Make the quantizer that the config describes.

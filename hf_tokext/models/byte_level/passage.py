@@ -252,7 +252,7 @@ class Passage:
 
     def _living(self, heads: list[Head]) -> list[Head]:
         """Those that may go on to the end of the text; the others are forgotten."""
-        measure, living, dead = self._covers.measure, [], []
+        measure, living, dead = self._covers.measure, list[Head](), list[Head]()
         for head in heads:
             state = measure.advance(head.state, head.context.token)
             (living if measure.goes_on(state, self.text, head.end, self._trie) else dead).append(head)

@@ -58,7 +58,7 @@ class DepthCodecConfig(CodecConfig):
                 f"image_size={given} must be one number or two, multiples of {self.stride}: the codec halves both "
                 f"{len(self.hidden_sizes)} times"
             )
-        self.make_quantizer()
+        super().validate_architecture()
 
     @property
     def stride(self) -> int:

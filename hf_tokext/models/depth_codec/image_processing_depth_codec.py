@@ -15,6 +15,8 @@ from hf_tokext.errors import CodecError
 from hf_tokext.models.blocks.installed import InstalledCode
 from hf_tokext.registry import name_classes
 
+DEEP = ("L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # pictures of which the numbers are depth
+
 
 class DepthCodecImageProcessor(InstalledCode, BaseImageProcessor):
     """Brings depth maps to one size and to 0 to 1; `post_process` brings them back.
@@ -127,15 +129,17 @@ def _each(images: Any) -> Iterator[Tensor]:
     if isinstance(images, Tensor):
         values = images.detach().cpu()
     else:
+        if getattr(images, "mode", "L") not in DEEP:
+            raise CodecError(f"a picture of mode {images.mode} is no depth map: its numbers are colours")
         try:
-            values = torch.from_numpy(np.array(images))  # a copy: pictures of files are read-only
-        except TypeError as error:
-            raise CodecError(f"{type(images).__name__} is no depth map; give arrays, tensors or PIL images") from error
-    if (
-        values.dtype not in (torch.uint8, torch.uint16, torch.int16, torch.int32, torch.int64)
-        and not values.is_floating_point()
-    ):
-        raise CodecError(f"depth is made of numbers, not {values.dtype}")
+            given = np.asarray(images)
+        except (OSError, SyntaxError) as error:  # Pillow reads a file when it is asked for pixels
+            raise CodecError(f"a picture cannot be read: {error}") from error
+        if given.dtype.kind not in "fiu":
+            raise CodecError(f"{type(images).__name__} of {given.dtype} is no depth map; give arrays of real numbers")
+        values = torch.from_numpy(given.astype(np.float32))  # whatever its order of bytes is
+    if values.is_complex() or values.dtype == torch.bool:
+        raise CodecError(f"depth is made of real numbers, not {values.dtype}")
     values = values.float()
     if values.dim() == 4 and values.shape[1] == 1:
         yield from values[:, 0]

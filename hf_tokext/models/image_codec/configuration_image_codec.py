@@ -73,7 +73,7 @@ class ImageCodecConfig(CodecConfig):
             )
         if self.absolute_weight < 0:
             raise ValueError(f"absolute_weight must not be negative, not {self.absolute_weight}")
-        self.make_quantizer()
+        super().validate_architecture()
 
     @property
     def height_width(self) -> tuple[int, int]:

@@ -46,7 +46,7 @@ def each(images: Any) -> Iterator[Any]:
         for image in images:
             yield from each(image)
     elif isinstance(images, (str, Path)):
-        yield from _opened(Path(images))
+        yield read_image(images)
     elif isinstance(images, (np.ndarray, torch.Tensor)):
         if images.ndim == 4:
             yield from images
@@ -65,14 +65,25 @@ def each(images: Any) -> Iterator[Any]:
         )
 
 
-def _opened(path: Path) -> Iterator[Any]:
+def read_image(path: str | Path) -> Any:
+    """Read an image from a file, and turn it upright.
+
+    Args:
+        path: the file; of several images in it the first counts.
+
+    Returns:
+        A PIL image.
+
+    Raises:
+        CodecError: it cannot be read.
+        MissingExtraError: Pillow is not installed.
+    """
     image = pillow()
     try:
         with image.open(path) as found:
-            found.load()
-            yield found
-    except (OSError, image.DecompressionBombError) as error:
-        raise CodecError(f"{path} cannot be read as an image: {error}") from error
+            return _upright(found)
+    except Exception as error:  # Pillow raises more than OSError, such as ValueError of a PNG with much text
+        raise CodecError(f"{path} cannot be read as an image: {str(error) or type(error).__name__}") from error
 
 
 def bytes_of(image: Any, channels_last: bool | None = None) -> Floats:
@@ -91,17 +102,30 @@ def bytes_of(image: Any, channels_last: bool | None = None) -> Floats:
     """
     if isinstance(image, (np.ndarray, torch.Tensor)):
         return _opaque(_first(_levels(_array(image)), channels_last))
-    from PIL import ImageOps
-
-    image = ImageOps.exif_transpose(image)  # a camera held upright says so there
+    try:
+        image = _upright(image)
+    except Exception as error:  # Pillow reads a file when it is asked for pixels; see `read_image`
+        raise CodecError(f"an image cannot be read: {str(error) or type(error).__name__}") from error
     if not image.width or not image.height:
         raise CodecError("the image has no pixels; look at what made it")
     if image.mode == "F":
         return _opaque(_levels(np.asarray(image))[None])
     if image.mode.startswith("I"):
-        return _opaque(_levels(np.asarray(image).astype(np.uint16))[None])
+        values = np.asarray(image)
+        if int(values.min()) < 0 or int(values.max()) > 65535:
+            raise CodecError(
+                f"an image of 32-bit whole numbers must lie in 0 to 65535, not {values.min()} to {values.max()}; scale it"
+            )
+        return _opaque(_levels(values.astype(np.uint16))[None])
     mode = "RGBA" if image.has_transparency_data else "RGB"
     return _opaque(np.asarray(image.convert(mode), np.float32).transpose(2, 0, 1))
+
+
+def _upright(image: Any) -> Any:
+    """A copy; a camera that was held upright says so beside the image."""
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image)
 
 
 def _array(image: Any) -> Any:
@@ -128,7 +152,7 @@ def _levels(values: Any) -> Floats:
                 "and leave values in -1 to 1 as they are: the model takes them without a processor"
             )
         return values.astype(np.float32).clip(0, 1) * 255
-    if values.dtype == np.uint16:
+    if kind == "u" and values.dtype.itemsize == 2:
         return values.astype(np.float32) / 257
     if kind in "iu":
         if values.dtype != np.uint8 and (int(values.min()) < 0 or int(values.max()) > 255):

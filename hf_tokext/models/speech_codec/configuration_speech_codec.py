@@ -76,6 +76,7 @@ class SpeechCodecConfig(CodecConfig):
             raise ValueError("sampling_rate, strides, filters, latent_dim and distill_codebooks must be positive")
         if not self.mel_windows or any(window < 8 or window % 4 for window in self.mel_windows):
             raise ValueError(f"mel_windows must be multiples of 4, at least 8, not {self.mel_windows}")
+        super().validate_architecture()
 
     @property
     def hop_length(self) -> int:

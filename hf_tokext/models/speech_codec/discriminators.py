@@ -159,19 +159,18 @@ class AdversarialTraining(nn.Module):
         if not return_loss:
             return output
         real = input_values.reshape(len(input_values), -1).to(output.reconstruction.dtype)
-        real = real if padding_mask is None else real * padding_mask.reshape(len(real), -1)
         made = output.reconstruction.reshape(real.shape)
+        if padding_mask is not None:  # what stands behind a sound must not tell the two apart
+            real, made = (wave.masked_fill(padding_mask.reshape(real.shape) == 0, 0) for wave in (real, made))
         judges = list(self.discriminator) if isinstance(self.discriminator, nn.ModuleList) else [self.discriminator]
         parts: dict[str, list[Tensor]] = {"adversarial": [], "features": [], "discriminator": []}
         for judge in judges:
             frozen = {name: value.detach() for name, value in judge.named_parameters()}
-            with torch.no_grad():
-                known = judge(real)[1]
+            of_real, known = judge(real)
             scores, features = functional_call(judge, frozen, (made,))
             parts["adversarial"] += [(1 - score).square().mean() for score in scores]
             parts["features"].append(_apart(features, known))
-            of_real, of_made = judge(real)[0], judge(made.detach())[0]
-            for one, other in zip(of_real, of_made, strict=True):
+            for one, other in zip(of_real, judge(made.detach())[0], strict=True):
                 parts["discriminator"].append((1 - one).square().mean() + other.square().mean())
         weights = {"adversarial": self.adversarial_weight, "features": self.feature_weight, "discriminator": 1.0}
         losses = {name: weights[name] * torch.stack(found).mean() for name, found in parts.items()}
@@ -190,7 +189,7 @@ def _through(layers: Any, values: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 def _apart(found: list[list[Tensor]], known: list[list[Tensor]]) -> Tensor:
     parts = [
-        (one - other).abs().mean() / other.abs().mean().clamp(min=1e-5)
+        (one - other.detach()).abs().mean() / other.detach().abs().mean().clamp(min=1e-5)
         for features, wanted in zip(found, known, strict=True)
         for one, other in zip(features, wanted, strict=True)
     ]

@@ -32,6 +32,7 @@ class SpeechStream:
             raise CodecError("the codec is in training mode; call codec.eval() first")
         self.codec = codec
         self.waiting: Tensor | None = None  # samples that do not fill a place yet, [B, 1, fewer than a hop]
+        self.ended = False
         self._encoded: Past = {}
         self._decoded: Past = {}
 
@@ -40,21 +41,31 @@ class SpeechStream:
         """Encode the next samples.
 
         Args:
-            values: [B, 1, samples] or [B, samples], any number of them, B the same in all calls.
+            values: [B, 1, samples] or [B, samples], any number of them, none too, B the same in all calls.
             last: nothing follows: what does not fill a place is filled up with silence.
 
         Returns:
             [B, codebooks, T] codes of the places that are full now, T maybe 0; what is left over waits.
 
         Raises:
-            CodecError: the shape does not fit, or the codec is continuous.
+            CodecError: the shape does not fit, the stream has ended, or the codec is continuous.
+            QuantizerError: a value is no finite number.
         """
         codec, hop = self.codec, self.codec.config.hop_length
         if codec.is_continuous:
             raise CodecError("the codec is continuous: there are no codes to stream")
-        waves = as_waves(values, None, codec.dtype)[0]
+        if self.ended:
+            raise CodecError("the stream has ended; begin a new one")
+        nothing = isinstance(values, Tensor) and values.dim() in (2, 3) and len(values) > 0 and values.shape[-1] == 0
+        if nothing:  # a stream may end without a last sample
+            waves = torch.zeros(len(values), 1, 0, dtype=codec.dtype, device=values.device)
+        else:
+            waves = as_waves(values, None, codec.dtype)[0]
+        self.ended = last
         if self.waiting is not None:
-            waves = torch.cat([_fitting(self.waiting, waves), waves], -1)
+            if len(self.waiting) != len(waves):
+                raise _other(len(self.waiting), len(waves))
+            waves = torch.cat([self.waiting, waves], -1)
         if last:
             waves = torch.nn.functional.pad(waves, (0, -waves.shape[-1] % hop))
         full = waves.shape[-1] // hop * hop
@@ -74,16 +85,18 @@ class SpeechStream:
             [B, 1, T * `config.hop_length`] samples.
 
         Raises:
+            CodecError: B is not that of the calls before.
             QuantizerError: the codes do not fit the codec.
         """
         codec = self.codec
         if codes.shape[-1] == 0:
             return torch.zeros(codes.shape[0], 1, 0, dtype=codec.dtype, device=codec.device)
         latents = codec.quantizer.decode(codes.to(codec.device)).to(codec.dtype)
+        known = next(iter(self._decoded.values()), latents)
+        if len(known) != len(latents):
+            raise _other(len(known), len(latents))
         return codec.decoder(latents.transpose(1, 2), past=self._decoded)
 
 
-def _fitting(waiting: Tensor, waves: Tensor) -> Tensor:
-    if len(waiting) != len(waves):
-        raise CodecError(f"the stream began with {len(waiting)} sounds and goes on with {len(waves)}; begin a new one")
-    return waiting
+def _other(before: int, now: int) -> CodecError:
+    return CodecError(f"the stream began with {before} sounds and goes on with {now}; begin a new one")

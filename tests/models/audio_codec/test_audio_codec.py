@@ -16,6 +16,7 @@ from transformers import (
 
 import hf_tokext
 from hf_tokext import CodecError, WrappedAudioCodec, WrappedAudioCodecConfig
+from hf_tokext.models.audio_codec.spectra import spectra
 
 KINDS = ("encodec", "dac", "mimi", "xcodec2")
 
@@ -165,8 +166,79 @@ def test_refusals():
         model.encode(sound * torch.nan)
     with pytest.raises(CodecError, match="mono"):
         model.encode(sound.reshape(1, 2, -1))
-    with pytest.raises(CodecError, match="input_features"):
+    with pytest.raises(CodecError, match=r"pass input_features \[batch, 20, 8\]"):
         made("xcodec2").encode(inputs("xcodec2")[0])
+    with pytest.raises(CodecError, match="only XCodec2"):
+        model.encode(sound, input_features=sound)
+    with pytest.raises(CodecError, match=r"input_features must be \[2, 20"):
+        made("xcodec2").encode(inputs("xcodec2")[0], input_features=torch.zeros(2, 19, 8))
+
+
+def published(**options):
+    """An XCodec2 of the published one's rates, but small, with weights that tell sounds apart."""
+    config = tiny("xcodec2")
+    config.downsampling_ratios, config.encoder_hidden_size = [2, 2, 4, 4, 5], 2
+    config.semantic_model_config.feature_projection_input_dim = 160
+    torch.manual_seed(0)
+    upstream = AutoModel.from_config(config).eval()
+    for each in upstream.parameters():
+        if each.ndim > 1:
+            each.data.normal_(std=each[0].numel() ** -0.5)
+    return WrappedAudioCodec.from_codec(upstream, **options)
+
+
+def test_xcodec2_hears_the_spectrum_by_itself():
+    """As its own feature extractor has it, but for the place that this adds."""
+    model = published()
+    assert not model.config.needs_features and made("xcodec2").config.needs_features
+    sound = torch.randn(2, 1, 10 * 320 - 7, generator=torch.Generator().manual_seed(0)) * 0.1
+    found = model.encode(sound)
+    assert found.codes.shape == (2, 1, 10) and len(found.codes.unique()) > 2
+    heard = spectra(torch.nn.functional.pad(sound, (0, 7)), found.mask)
+    assert heard.shape == (2, 10, 160)
+    frames = heard.reshape(2, 20, 80)  # two a place
+    torch.testing.assert_close(frames.mean(1), torch.zeros(2, 80), atol=1e-4, rtol=0)
+    torch.testing.assert_close(frames.std(1), torch.ones(2, 80), atol=1e-3, rtol=0)
+    assert torch.equal(model.encode(sound, input_features=heard).codes, found.codes)
+    assert not torch.equal(model.encode(sound, input_features=heard.flip(1)).codes, found.codes)
+    model.train()(sound).loss.backward()
+
+
+def test_xcodec2_hears_each_sound_of_a_batch_as_it_hears_it_alone():
+    sound = torch.randn(1, 1, 6 * 320, generator=torch.Generator().manual_seed(0)) * 0.1
+    batch = torch.cat([torch.nn.functional.pad(sound, (0, 4 * 320)), torch.randn(1, 1, 10 * 320)])
+    places = torch.tensor([[True] * 6 + [False] * 4, [True] * 10, [False] * 10])
+    both = spectra(torch.cat([batch, batch[:1]]), places)
+    torch.testing.assert_close(both[:1, :6], spectra(sound, places[:1, :6]))
+    assert (both[0, 6:] == 1).all() and (both[2] == 1).all()
+    model, mask = published(), places[:2].repeat_interleave(320, 1)
+    seen = []
+    model.codec.semantic_encoder.register_forward_pre_hook(lambda _, given, more: seen.append(more), with_kwargs=True)
+    assert model.encode(batch, mask).mask.sum(1).tolist() == [6, 10]
+    assert torch.equal(seen[0]["attention_mask"], places[:2].long())
+
+
+def test_training_mode_changes_no_code():
+    """Wav2Vec2Bert leaves out layers and masks stretches at random in training."""
+    model = published()
+    model.codec.semantic_encoder.config.mask_time_prob = 0.5
+    sound = torch.randn(4, 1, 30 * 320, generator=torch.Generator().manual_seed(0)) * 0.1
+    codes = model.encode(sound).codes
+    model.train()
+    model.codec.acoustic_decoder.eval()  # whatever a user has set stays
+    assert all(torch.equal(model.encode(sound).codes, codes) for _ in range(3))
+    assert model.codec.semantic_encoder.training and not model.codec.acoustic_decoder.training
+
+
+def test_as_long_as_was_wanted():
+    """DAC gives a few samples fewer than its places stand for where a stride is odd."""
+    config = tiny("dac")
+    config.downsampling_ratios, config.upsampling_ratios, config.hop_length = [3, 4], [4, 3], 12
+    codec = WrappedAudioCodec.from_codec(AutoModel.from_config(config).eval())
+    sound = torch.randn(1, 1, 20 * 12)
+    codes = codec.encode(sound).codes
+    assert codec.decode(codes).shape[-1] < 240 and codec.decode(codes, length=240).shape == (1, 1, 240)
+    assert codec.train()(sound).reconstruction.shape == sound.shape
 
 
 def test_by_model_type_alone():

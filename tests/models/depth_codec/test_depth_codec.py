@@ -214,6 +214,11 @@ def test_pictures_of_depth_and_batches():
     )
     torch.testing.assert_close(processor(deep[None, None].astype(float))["pixel_values"], expected)
     assert processor(deep, return_tensors="np")["pixel_mask"].dtype == bool
+    for kind in (">u2", ">f4", ">f8", np.uint32, np.float16):
+        torch.testing.assert_close(processor(deep.astype(kind))["pixel_values"], expected, atol=1e-3, rtol=0)
+    for mode in ("P", "RGB", "1", "LA"):
+        with pytest.raises(CodecError, match=f"mode {mode} is no depth map"):
+            processor(Image.fromarray(deep.astype(np.uint8)).convert(mode))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from transformers import AutoImageProcessor
 
 from hf_tokext import CodecError, ImageCodecConfig, ImageCodecImageProcessor, ImageCodecModel
@@ -138,6 +139,31 @@ def test_a_damaged_file_is_refused(processor, pixels, tmp_path):
     (tmp_path / "image.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CodecError, match=r"image\.png cannot be read"):
         values_of(processor, tmp_path / "image.png")
+
+
+def test_whatever_pillow_raises_is_one_error(processor, pixels, tmp_path):
+    """More text in a PNG than it takes is a ValueError of its own, as some damage is."""
+    told = PngInfo()
+    told.add_text("how it was made", "x" * 2_000_000, zip=True)
+    Image.fromarray(pixels).save(tmp_path / "image.png", pnginfo=told)
+    with pytest.raises(CodecError, match=r"image\.png cannot be read as an image: Decompressed data too large"):
+        values_of(processor, tmp_path / "image.png")
+
+
+def test_a_file_that_was_only_opened_is_read_now_or_refused(processor, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "image.png")
+    whole = (tmp_path / "image.png").read_bytes()
+    with Image.open(io.BytesIO(whole[: len(whole) // 2])) as image, pytest.raises(CodecError, match="cannot be read"):
+        values_of(processor, image)
+
+
+def test_whole_numbers_of_other_machines_and_sizes(processor):
+    grey = np.random.default_rng(1).integers(0, 65536, (8, 12), dtype=np.uint16)
+    assert torch.equal(values_of(processor, grey.astype(">u2")), values_of(processor, grey))
+    for wrong in (70_000, -1):
+        with pytest.raises(CodecError, match="must lie in 0 to 65535"):
+            values_of(processor, Image.fromarray(np.full((8, 12), wrong, np.int32)))
 
 
 def test_pictures_of_what_is_none_are_refused(processor):

@@ -231,10 +231,13 @@ def test_wrong_codes_and_vectors():
 @pytest.mark.parametrize("wrong", [{"strides": []}, {"filters": 0}, {"mel_windows": [30]}, {"quantizer": "x"}])
 def test_wrong_configs(wrong):
     with pytest.raises((StrictDataclassError, ValueError)):
-        SpeechCodecModel(SpeechCodecConfig(**wrong))
+        SpeechCodecConfig(**wrong)
 
 
 def test_defaults():
     config = SpeechCodecConfig()
     assert config.hop_length == 320 and config.frame_rate == 50
     assert config.quantizer_options == {"size": 1024, "codebooks": 8} and config.strides == [2, 4, 5, 8]
+    assert config.codebook_sizes == (1024,) * 8 and SpeechCodecConfig(quantizer="none").codebook_sizes == ()
+    huge = SpeechCodecConfig(quantizer_options={"size": 2**40, "codebooks": 1})  # a config takes no memory for codes
+    assert huge.codebook_sizes == (2**40,)

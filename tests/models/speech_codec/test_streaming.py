@@ -29,6 +29,17 @@ def test_any_chunks(seed, lstm):
     torch.testing.assert_close(torch.cat(back, -1), made, atol=1e-5, rtol=1e-4)
 
 
+def test_a_stream_may_end_without_a_last_sample():
+    model, values = small().eval(), sounds(2, 5 * HOP + 3)
+    stream = model.stream()
+    parts = [stream.encode(values), stream.encode(values[:, :0]), stream.encode(values[:, :0], last=True)]
+    assert [part.shape[-1] for part in parts] == [5, 0, 1] and torch.equal(
+        torch.cat(parts, -1), model.encode(values).codes
+    )
+    with pytest.raises(CodecError, match="ended"):
+        stream.encode(values)
+
+
 def test_vectors_are_those_of_the_whole():
     """The states themselves, not only the codes that rounding would hide."""
     model = small(lstm_layers=1).eval()
@@ -50,5 +61,10 @@ def test_refusals():
         stream.encode(sounds(2, 5))
     with pytest.raises(CodecError, match="continuous"):
         small("none").eval().stream().encode(sounds(1, 5))
-    fresh = small().eval().stream()
+    with pytest.raises(CodecError, match="no sound"):
+        stream.encode(torch.zeros(0, 5))
+    fresh = small(lstm_layers=1).eval().stream()
+    fresh.decode(torch.zeros(2, 3, 4, dtype=torch.long))
+    with pytest.raises(CodecError, match="began with 2 sounds"):
+        fresh.decode(torch.zeros(1, 3, 4, dtype=torch.long))
     assert fresh.decode(torch.zeros(1, 3, 0, dtype=torch.long)).shape == (1, 1, 0)

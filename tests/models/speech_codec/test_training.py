@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModel, Trainer, TrainingArguments
 
 from hf_tokext import AdversarialTraining, PeriodDiscriminator, SpectrumDiscriminator, SpeechCodecModel
@@ -62,6 +63,43 @@ def test_each_learns_from_its_own_loss_alone():
     told = (1 - judge(values)[0][0]).square().mean() + judge(made.reconstruction.detach())[0][0].square().mean()
     for each, one in zip(judge.parameters(), torch.autograd.grad(told, list(judge.parameters())), strict=True):
         torch.testing.assert_close(each.grad, one, atol=1e-6, rtol=1e-3)
+
+
+def test_both_learn_with_discriminators_as_they_come():
+    """Of the sizes that they have by default, on sounds with padding, which must not tell real from made."""
+    torch.manual_seed(0)
+    both = AdversarialTraining(
+        small("rvq", lstm_layers=1), torch.nn.ModuleList([SpectrumDiscriminator(), PeriodDiscriminator()])
+    )
+    for each in both.codec.parameters():  # those that begin at nothing keep gradients from others
+        each.data += 0.01 * torch.randn_like(each)
+    values, mask = sounds(2, 1600), torch.ones(2, 1600, dtype=torch.long)
+    mask[1, 803:] = 0  # within a place
+    seen = []
+    both.discriminator[0].register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    output = both(values[:, None], mask)
+    output.loss.backward()
+    assert all(float(output.losses[name]) > 0 for name in ("adversarial", "features", "discriminator"))
+    for name, each in both.named_parameters():
+        assert each.grad is not None and torch.isfinite(each.grad).all() and each.grad.abs().sum() > 0, name
+    assert len(seen) == 3 and not any(each[1, 803:].any() for each in seen) and torch.equal(seen[0][0], values[0])
+    assert both.eval()(values, return_loss=False).loss is None
+
+
+def test_a_stopped_training_against_discriminators_goes_on(tmp_path):
+    """A checkpoint holds both, and what an optimizer knows of them; what goes on ends where it would have ended."""
+
+    def fresh(seed):
+        torch.manual_seed(seed)
+        return AdversarialTraining(small(distill_lm_dim=5, seed=seed), judges())
+
+    whole, again = fresh(0), fresh(1)
+    trainer(whole, tmp_path / "one", steps=4).train()
+    saved = load_file(tmp_path / "one" / "checkpoint-2" / "model.safetensors")
+    assert {name.partition(".")[0] for name in saved} == {"codec", "discriminator"}
+    trainer(again, tmp_path / "two", steps=4).train(resume_from_checkpoint=str(tmp_path / "one" / "checkpoint-2"))
+    for (name, one), two in zip(whole.state_dict().items(), again.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, two, msg=name)
 
 
 def test_trainer_against_discriminators(tmp_path):
