@@ -36,19 +36,20 @@ class Guesses:
         known = len(text) - self._start >= GUESSED and covers.opened_as_spelt
         self._spelling = covers.base.spell(text) if known else []  # ids, and where each ends
         self._tokens_before = {0: 0} | {end: count for count, (_, end) in enumerate(self._spelling, 1)}
-        before = self._tokens_before.get(self._start)
+        self._end = max(end for end in self._tokens_before if end <= self._start)  # it may lie inside a token
+        before = self._tokens_before[self._end]
         last = self._spelling[before - 1][0] if before else None  # the token that the spelling has come to
         roots = [
             head
             for head in covers.heads
-            if head.end == self._start and not head.opening and (not before or head.context.token == last)
+            if head.end == self._end and not head.opening and (not before or head.context.token == last)
         ]
-        self._root = max(roots, key=lambda head: head.weight) if roots and before is not None else None
+        self._root = max(roots, key=lambda head: head.weight, default=None)
 
     def whole(self) -> list[Head]:
         """Heads of all the spelling that is to be read, for the first wave."""
         root = self._root
-        return self._spell_on(root.context, root.state, self._start, len(self._spelling)) if root is not None else []
+        return self._spell_on(root.context, root.state, self._end, len(self._spelling)) if root is not None else []
 
     def behind(self, chosen: Sequence[Head]) -> list[Head]:
         """Heads of some tokens of the spelling behind heads of others that meet it again.

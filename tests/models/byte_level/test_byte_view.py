@@ -416,6 +416,19 @@ def test_the_whole_alone_takes_the_tokens_of_the_text():
     assert tokens[1] < len(tokenizer(text.decode()).input_ids) + 20 and 2 * tokens[1] < tokens[0], tokens
 
 
+@pytest.mark.parametrize(("whole", "passes"), [(False, 2), (True, 1)])
+def test_behind_a_prompt_that_ends_inside_a_token_its_spelling_goes_on(whole, passes):
+    tokenizer = small.plain()
+    view = ByteView(tiny_llama(len(tokenizer)), tokenizer, "canonical", tolerance=1e-3)
+    text = b"abcabcaabcabcabbcabcaabcabcaabc" * 2
+    for start in range(30):
+        covers = view.texts(1)
+        view.read(covers, [text[:start]])
+        before = view.runner.forwards
+        view.read(covers, [text[start:]], whole=whole)
+        assert view.runner.forwards - before == passes, start
+
+
 def test_scores_without_those_of_the_bytes():
     tokenizer = small.plain()
     model = tiny_llama(len(tokenizer))
