@@ -6,7 +6,7 @@ Ends with 1 where an identifier differs, or where the speed is below the bound.
 """
 
 import argparse
-import logging
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,11 @@ import numpy as np
 import rdkit
 from rdkit import Chem
 
-from hf_tokext.models.molecule.e3fp import E3FP, NONE
+from hf_tokext.models.molecule.e3fp import E3FP
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.models.molecule.e3fp_oracle import oracle  # noqa: E402  (the tests are no package that is installed)
 
 FILES = ["Fastcluster/testdata/cdk2.sdf", "PBF/testData/egfr.sdf", "FreeWilson/data/cmet_ligands.sdf"]
 BOUND = 5  # times the speed of e3fp
@@ -29,31 +33,17 @@ def wheel_molecules(most: int | None = None) -> Iterator[Any]:
         yield from list(Chem.SDMolSupplier(str(path)))[:most]
 
 
-def theirs(molecule: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Identifiers of e3fp, [atoms, 4]: every shell's own, and that of the shell whose atoms it shares."""
-    from e3fp.fingerprint.fprinter import Fingerprinter
-
-    made = Fingerprinter(bits=4096, level=3, stereo=True, rdkit_invariants=True, exclude_floating=False)
-    made.run(conf=molecule.GetConformer(), mol=molecule)
-    own, shared = (np.full((molecule.GetNumAtoms(), 4), NONE) for _ in range(2))
-    for shell in made.all_shells:
-        place = shell.center_atom, round(shell.radius / 1.718)
-        own[place], shared[place] = shell.identifier, (shell.duplicate or shell).identifier
-    return own, shared
-
-
 def main() -> None:
     """Print the ids that differ and the ratio of times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--molecules", type=int, help="of each file; all by default")
     parser.add_argument("--repetitions", type=int, default=3)
     chosen = parser.parse_args()
-    logging.disable(logging.CRITICAL)
     molecules = list(wheel_molecules(chosen.molecules))
     ratios = []
     for repetition in range(chosen.repetitions):
         start = time.process_time()
-        expected = [theirs(molecule) for molecule in molecules]
+        expected = [oracle(molecule) for molecule in molecules]
         middle = time.process_time()
         found = [E3FP(share=False).identifiers(molecule) for molecule in molecules]
         end = time.process_time()
@@ -62,11 +52,11 @@ def main() -> None:
             f"repetition {repetition}: e3fp {middle - start:.2f} s of CPU, ours {end - middle:.2f} s, {ratios[-1]:.1f}x"
         )
     shared = [E3FP().identifiers(molecule) for molecule in molecules]
-    for name, made, oracle in (
+    for name, made, theirs in (
         ("own", found, [own for own, _ in expected]),
         ("shared", shared, [s for _, s in expected]),
     ):
-        same = [one == other for one, other in zip(made, oracle, strict=True)]
+        same = [one == other for one, other in zip(made, theirs, strict=True)]
         levels = sum(each.sum(0) for each in same)
         print(f"{name} identifiers: {sum(each.all() for each in same)} of {len(same)} molecules wholly equal; ", end="")
         print(f"by level {levels.tolist()} of {sum(len(each) for each in same)} each")

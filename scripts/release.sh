@@ -6,7 +6,7 @@
 #
 # wheel        builds wheel and sdist into dist/, and imports the wheel in an environment that has nothing else
 # quickstart   scripts/quickstart.sh, and from its results the card in model_cards/filled/
-# examples     scripts/examples/ on SmolLM2-135M, with the wheel
+# examples     scripts/examples/, on SmolLM2-135M where they take a base, with the wheel
 # snippets     the blocks of README.md and docs/ as they are written, with the wheel
 # tests        the long tests
 #
@@ -63,18 +63,32 @@ examples() {
     base=$("$TOKEXT_VENV/bin/python" scripts/samples.py smollm2-135m)
     donor=$("$TOKEXT_VENV/bin/python" scripts/samples.py gpt2-tokenizer)
     "$TOKEXT_VENV/bin/python" scripts/snippets.py --files "$scratch/examples"
+    local wheels=(dist/*.whl)
+    "$python" -m pip install --quiet -c constraints.txt "${wheels[0]}[svg,molecules,ir]" datasets resvg-py pillow
     cd "$scratch/examples"
-    example finetune_trainer --base "$base" --donor "$donor" "${short[@]}"
-    example finetune_lora_added_tokens --base "$base" --token 'self.=self' --token '__init__=init' "${short[@]}"
-    example finetune_lora_new_vocabulary --base "$base" --vocabulary 16384 "${short[@]}"
-    example train_bytes --steps 200 --batch 8
+    learn finetune_trainer --base "$base" --donor "$donor" "${short[@]}"
+    learn finetune_lora_added_tokens --base "$base" --token 'self.=self' --token '__init__=init' "${short[@]}"
+    learn finetune_lora_new_vocabulary --base "$base" --vocabulary 16384 "${short[@]}"
+    learn train_bytes --steps 200 --batch 8
+    # the domains; what is --toy is so in the long tests as well, but with the wheel here
+    example extend/draw_shapes --base "$base" --steps 10 --sequences 5 --output shapes
+    example side_channel/letter_counts --model "$base" --steps 10 --output letters
+    example svg/svg_icons --toy --output icons
+    example svg/teach_drawing --toy --steps 20 20 --output drawings
+    example molecule/molecule_tokens 'CC(=O)Oc1ccccc1C(=O)O' aspirin.svg
+    example molecule/train_selfies selfies --steps 50 --samples 50
+    example llvm_ir/ir_functions --toy --output functions
+}
+
+learn() {
+    example "$1" --text corpus.txt --output "$1" "${@:2}"
 }
 
 example() {
     local name=$1 started=$SECONDS
     shift
     printf -- '-- %s\n' "$name $*"
-    "$python" "$sources/scripts/examples/$name.py" --text corpus.txt --output "$name" "$@"
+    "$python" "$sources/scripts/examples/$name.py" "$@"
     printf -- '   %s s\n' "$((SECONDS - started))"
 }
 

@@ -115,8 +115,8 @@ def _overrides(
     if unknown:
         raise VocabularyError(f"{unknown[0]!r} is described, but is no token of the domains; write <|svg:path|>, say")
     texts = known | dict(descriptions or {}) if method == DESCRIPTION else dict(descriptions or {})
-    described = {token: describing_ids(tokenizer, text) for token, text in texts.items()}
-    return {token: ids for token, ids in described.items() if ids}  # a tokenizer may lack bytes; by their pieces, then
+    described = zip(texts, describing_ids(tokenizer, list(texts.values())), strict=True)
+    return {token: ids for token, ids in described if ids}  # a tokenizer may lack bytes; by their pieces, then
 
 
 def _row_method(method: str) -> str:

@@ -11,22 +11,27 @@ from hf_tokext.vocabulary.spelling import Speller
 FREQUENT = 3_000  # first ids of a vocabulary: letters and function words, which say nothing of what is described
 
 
-def describing_ids(tokenizer: PreTrainedTokenizerBase, text: str, without: Collection[int] = ()) -> tuple[int, ...]:
-    """Ids of a description, but for the most frequent ones, which drown the others in a mean.
+def describing_ids(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], without: Collection[int] = ()
+) -> list[tuple[int, ...]]:
+    """Ids of descriptions, but for the most frequent ones, which drown the others in a mean.
 
     The ids of BPE and Unigram vocabularies go from frequent pieces to rare ones. Leaving the first out brings the mean of a
     WordNet gloss nearer to the row of the word (scripts/bench_rows.py, docs/extend.md).
 
     Args:
         tokenizer: the tokenizer of the base.
-        text: the description.
+        texts: the descriptions.
         without: ids that must not be used.
 
     Returns:
-        The ids; all of them where none is rare, and none where it has none.
+        The ids of each; all of them where none is rare, and none where it has none.
     """
-    ids = [index for index in tokenizer(text, add_special_tokens=False)["input_ids"] if index not in without]
-    return tuple(index for index in ids if index >= FREQUENT) or tuple(ids)
+    if not texts:
+        return []
+    encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    found = [[index for index in ids if index not in without] for ids in encoded]
+    return [tuple(index for index in ids if index >= FREQUENT) or tuple(ids) for ids in found]
 
 
 def spelled_without(
@@ -57,6 +62,6 @@ def spelled_without(
     found = []
     for index in ids:
         described = descriptions.get(str(tokenizer.convert_ids_to_tokens(index))) if method == "description" else None
-        spelling = describing_ids(tokenizer, described, wanted) if described else ()
+        (spelling,) = describing_ids(tokenizer, [described], wanted) if described else ((),)
         found.append(spelling or speller.spell_greedily(vocabulary.piece(index)))
     return found

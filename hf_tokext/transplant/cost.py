@@ -107,6 +107,10 @@ def estimate_cost(
     kept = sum(entry.nbytes for name, entry in checkpoint.tensors.items() if name not in found.names)
     read = kept + written + sum(_stored(checkpoint, found)) + (sum(_stored(*donor)) if donor else 0)
     held = sum(matrix.stored() for matrix in theirs)
+    # a bfloat16 result is run as the base was to calibrate
+    wider = calibrates and (dtype or checkpoint.tensors[found.input[0]].torch_dtype) == torch.bfloat16
+    run_in = (calibration_dtype if wider else None) or dtype
+    proved = sum(_written(name, plan.rows, checkpoint, found, run_in) for name in checkpoint.tensors)
     loaded = sum(_in_memory(checkpoint, calibration_dtype)) + held + _logits(found, found.rows, 4)
     new = sum(plan.rows * matrix.width * matrix.itemsize for matrix in own)
     flops, gram, space = _omp(plan, theirs, method_options or {}, max_memory)
@@ -119,7 +123,7 @@ def estimate_cost(
         disk=written + files + SMALL_FILES + REPORT_BYTES * plan.rows,
         tables=new + held + _work(plan, own, theirs) + space,
         calibration=loaded if calibrates else 0,
-        proof=written
+        proof=proved
         + new
         + held
         + _logits(found, plan.rows, own[-1].itemsize + 8)

@@ -142,7 +142,11 @@ def transplant_checkpoint(
                 multiple=pad_to_multiple_of,
             )
             tell("plan", 1, 1)
-            plain_tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(donor_folder)
+            plain_tokenizer = (
+                donor_tokenizer  # which nothing below asks then
+                if plan.keeps_ids and not texts
+                else transformers.PreTrainedTokenizerFast.from_pretrained(donor_folder)
+            )
             counts = token_counts(base_tokenizer, plain_tokenizer, texts)
             runs_base = calibrate and needs_direction(found) and _moves(plan)
             cost = estimate_cost(
@@ -193,7 +197,14 @@ def transplant_checkpoint(
                 notes += write_tokenizer(donor_folder, checkpoint.path, old, new, folder, base_tokenizer)
                 report.warnings.extend(notes)
                 tell("verify", 0, 1)
-                proofs = verify_checkpoint(folder, donor_folder, plan, tied=found.tied, texts=texts)
+                proofs = verify_checkpoint(
+                    folder,
+                    donor_folder,
+                    plan,
+                    tied=found.tied,
+                    texts=texts,
+                    dtype=_calibration_dtype() if runs_base else None,  # whoever had room for that has room for this
+                )
                 report.verification.update(proofs)
                 if proofs.get("quiet mass", 0.0) > QUIET_MASS:
                     report.warnings.append(

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import transformers
 from tokenizers import Tokenizer
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_tokext.errors import VerificationError
 from hf_tokext.measure.causal import weight_of
@@ -20,7 +20,13 @@ QUIET_MASS = 1e-4
 
 
 def verify_checkpoint(
-    folder: str | Path, donor: str | Path, plan: Plan, *, tied: bool, texts: Sequence[str] | None = None
+    folder: str | Path,
+    donor: str | Path,
+    plan: Plan,
+    *,
+    tied: bool,
+    texts: Sequence[str] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> dict[str, Any]:
     """Reload a finished folder with the Auto classes and prove what it promises.
 
@@ -30,6 +36,7 @@ def verify_checkpoint(
         plan: the plan it was made by.
         tied: whether embedding and head are one matrix.
         texts: the user's text, added to the built-in corpus.
+        dtype: what a bfloat16 model is run in, whose finite numbers are those of float32; None as stored.
 
     Returns:
         What was proved, in plain words.
@@ -41,16 +48,19 @@ def verify_checkpoint(
     texts = [text for text in texts or () if text.strip()]
     markers = [plan.target.piece(index).decode() for index in sorted(plan.target.added)]
     corpus = [*PROBES, *texts, "".join(markers), " ".join(markers[:1_000])]
-    proofs = {"tokenizer": _prove_tokenizer(folder, Path(donor), corpus, plan.rows)}
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    proofs = {"tokenizer": _prove_tokenizer(tokenizer, Path(donor), corpus, plan.rows)}
     config = AutoConfig.from_pretrained(folder)
     model = getattr(transformers, (config.architectures or ["AutoModel"])[0]).from_pretrained(
-        folder, use_safetensors=True, device_map="auto"
+        folder,
+        use_safetensors=True,
+        device_map="auto",
+        dtype=dtype if dtype is not None and config.dtype == torch.bfloat16 else "auto",
     )
-    return proofs | prove_model(model, folder, plan, tied=tied, texts=texts)
+    return proofs | prove_model(model, tokenizer, plan, tied=tied, texts=texts)
 
 
-def _prove_tokenizer(folder: Path, donor: Path, corpus: Sequence[str], rows: int) -> str:
-    loaded = AutoTokenizer.from_pretrained(folder)
+def _prove_tokenizer(loaded: PreTrainedTokenizerBase, donor: Path, corpus: Sequence[str], rows: int) -> str:
     difference = first_difference(loaded, Tokenizer.from_file(str(donor / TOKENIZER_FILE)), corpus)
     if difference is not None:
         raise VerificationError(
@@ -65,13 +75,18 @@ def _prove_tokenizer(folder: Path, donor: Path, corpus: Sequence[str], rows: int
 
 @torch.no_grad()
 def prove_model(
-    model: PreTrainedModel, folder: Path, plan: Plan, *, tied: bool, texts: Sequence[str] | None
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    plan: Plan,
+    *,
+    tied: bool,
+    texts: Sequence[str] | None,
 ) -> dict[str, Any]:
     """Prove sizes, ties, ids, finite logits, that quiet ids are quiet and that generation can stop.
 
     Args:
         model: the reloaded model.
-        folder: its folder.
+        tokenizer: the reloaded tokenizer.
         plan: the plan it was made by.
         tied: whether embedding and head shall be one matrix.
         texts: the user's text, or None.
@@ -101,7 +116,6 @@ def prove_model(
     proofs: dict[str, Any] = {"sizes": f"{plan.rows:,} rows, {'tied' if tied else 'not tied'}, all token ids in range"}
     if head is None:
         return proofs
-    tokenizer = AutoTokenizer.from_pretrained(folder)
     mass, positions = 0.0, 0
     for text in (texts or DEFAULT_TEXTS)[:4]:
         ids = torch.tensor([tokenizer(text[:4_000])["input_ids"][: window_of(model)]], device=table.device)

@@ -113,6 +113,28 @@ def _changes(vocabulary: Vocabulary) -> set[str]:
 
 
 def _differences(target: Vocabulary, base: Vocabulary, collisions: tuple[tuple[int, ...], ...]) -> list[str]:
+    found = [] if _only_has_more(target, base) else _other_rules(target, base)
+    ordinary = [ids for ids in collisions if not any(i in target.fallback for i in ids)]
+    if ordinary:
+        found.append(f"{len(ordinary)} groups of new ids share their bytes; only the first id of each is ever used")
+    return found
+
+
+def _only_has_more(target: Vocabulary, base: Vocabulary) -> bool:
+    """Whether all that is new is added tokens, none of which is in a probe, so that each of these is cut as before."""
+    known, more = base.spec.get("added_tokens") or [], target.spec.get("added_tokens") or []
+    if more[: len(known)] != known or any(
+        target.spec[key] != base.spec.get(key) for key in target.spec if key != "added_tokens"
+    ):
+        return False
+    probes = (DIGIT_PROBE, *PROBES.values())
+    return all(
+        not token["normalized"] and not any(token["content"] in probe for probe in probes)
+        for token in more[len(known) :]
+    )
+
+
+def _other_rules(target: Vocabulary, base: Vocabulary) -> list[str]:
     found = []
     new, old = ([part["type"] for part in components(v.spec, "normalizer")] for v in (target, base))
     if new != old:
@@ -126,7 +148,4 @@ def _differences(target: Vocabulary, base: Vocabulary, collisions: tuple[tuple[i
             f"numbers are cut differently: {DIGIT_PROBE} is now {new_digits}, was {old_digits}; arithmetic suffers "
             "until the model is trained on it"
         )
-    ordinary = [ids for ids in collisions if not any(i in target.fallback for i in ids)]
-    if ordinary:
-        found.append(f"{len(ordinary)} groups of new ids share their bytes; only the first id of each is ever used")
     return found

@@ -64,7 +64,7 @@ class GrammarLogitsProcessor(LogitsProcessor):
         self._shortest = max(
             (domain.grammar.distance(domain.grammar.start()) for domain, _ in self._domains), default=0
         )
-        self._places: dict[tuple[int, ...], _Place] = {}
+        self._places: dict[int, dict[tuple[int, ...], _Place]] = {}  # by the length of the rows, by the rows
         self._prompt = 0
         self._forbidden = lru_cache(MASKS)(self._forbid)
 
@@ -89,22 +89,23 @@ class GrammarLogitsProcessor(LogitsProcessor):
                 "model of this tokenizer"
             )
         rows = [tuple(row) for row in input_ids.tolist()]
-        if not any(row in self._places or row[:-1] in self._places for row in rows):
+        here, before = (self._places.get(each, {}) for each in (length, length - 1))
+        if not any(row in here or row[:-1] in before for row in rows):
             self._prompt, self._places = length, {}  # these are the first ids after a prompt
         places = [self._place(row) for row in rows]
         if length == self._prompt:
             self._check_room(places)
         # assisted generation goes back by some ids when its guesses were wrong
-        self._places = {row: place for row, place in self._places.items() if len(row) + LOOK_BACK > length}
+        self._places = {each: known for each, known in self._places.items() if each + LOOK_BACK > length}
         forbidden = torch.stack([self._forbidden(place, self._room(place, length), size) for place in places])
         return scores.masked_fill(forbidden.to(scores.device), -torch.inf)  # type: ignore[return-value]
 
     def _place(self, row: tuple[int, ...]) -> _Place:
-        found = self._places.get(row)
+        here = self._places.setdefault(len(row), {})
+        found = here.get(row)
         if found is None:
-            before = self._places.get(row[:-1])
-            found = self._read(row) if before is None else self._written(before, row[-1])
-            self._places[row] = found
+            before = self._places.get(len(row) - 1, {}).get(row[:-1])
+            found = here[row] = self._read(row) if before is None else self._written(before, row[-1])
         return found
 
     def _read(self, row: tuple[int, ...]) -> _Place:

@@ -265,9 +265,10 @@ def _piece(token: str, spec: dict[str, Any], kind: str, mark: str | None, byte_f
     if suffix and token.endswith(suffix):
         token, end = token[: -len(suffix)], b" "
     if kind == "byte_level":
-        if all(character in BYTE_OF_CHARACTER for character in token):
-            return bytes(BYTE_OF_CHARACTER[character] for character in token) + end
-        return token.encode() + end
+        try:
+            return bytes(map(BYTE_OF_CHARACTER.__getitem__, token)) + end
+        except KeyError:
+            return token.encode() + end
     if byte_fallback and len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
         return bytes([int(token[3:5], 16)])
     return (token.replace(mark, " ") if mark else token).encode() + end

@@ -21,6 +21,9 @@ from tests.tokenizers import TEXT, byte_level
 from tests.transplant.sentencepiece_like import sentencepiece_like
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "scripts" / "examples"
+PARTS = {"toy", "llvm_ir/functions"}  # modules that examples import
+NAMES = sorted({path.relative_to(EXAMPLES).with_suffix("").as_posix() for path in EXAMPLES.rglob("*.py")} - PARTS)
+DOMAIN_EXAMPLES = [name for name in NAMES if "/" in name]  # in test_domain_examples.py; all others in test_examples.py
 RIVERS = "a wholly different text about rivers, boats and bridges; rivers and boats again, under bridges " * 4
 # name: architecture, whether head and embedding are one matrix, the tokenizer that is put on
 KINDS = {

@@ -20,6 +20,7 @@ def run(monkeypatch, capsys, tmp_path):
     monkeypatch.syspath_prepend(str(EXAMPLES))
 
     def start(name, *arguments):
+        monkeypatch.syspath_prepend(str((EXAMPLES / name).parent))  # runpy adds it for folders alone
         monkeypatch.setattr("sys.argv", [f"{name}.py", *arguments])
         runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
         return capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Every worked example runs as it stands at toy size, and what it saves loads without this package's help."""
+"""Every worked example of a tokenizer's job runs as it stands at toy size, and what it saves loads without this package's help."""
 
 import re
 
@@ -7,9 +7,10 @@ import torch
 from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.ecosystem.checkpoints import EXAMPLES
+from tests.ecosystem import checkpoints
+from tests.ecosystem.checkpoints import DOMAIN_EXAMPLES, EXAMPLES, PARTS
 
-NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "toy")
+NAMES = [name for name in checkpoints.NAMES if name not in DOMAIN_EXAMPLES]
 HUB_ID = re.compile(r'default="[\w-]+/[\w.-]+"')
 # PEFT asks a module for a name that transformers renamed
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
@@ -17,6 +18,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:Futu
 
 def test_there_is_one_for_every_job():
     assert NAMES == ["finetune_lora_added_tokens", "finetune_lora_new_vocabulary", "finetune_trainer", "train_bytes"]
+
+
+def test_every_other_file_is_a_part_of_one():
+    for part in PARTS:
+        name = part.rpartition("/")[2]
+        users = [
+            each
+            for each in checkpoints.NAMES
+            if re.search(rf"^ *from {name} import ", (EXAMPLES / f"{each}.py").read_text(), re.MULTILINE)
+        ]
+        assert users and (EXAMPLES / f"{part}.py").is_file(), part
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -63,20 +75,3 @@ def test_the_users_own_text_is_what_is_learned(run, tmp_path):
     (tmp_path / "short.txt").write_text("z")
     with pytest.raises(SystemExit, match="give more of it"):
         run("train_bytes", "--toy", "--text", "short.txt", "--output", "other")
-
-
-@pytest.mark.long
-def test_icons_are_learned_and_drawn(run, tmp_path):
-    pytest.importorskip("resvg_py")
-    said = run("svg/svg_icons", "--toy", "--steps", "40", "--output", "out")
-    model, bigram, unigram = map(float, re.search(r"model ([\d,]+), bigram ([\d,]+), unigram ([\d,]+)", said).groups())
-    assert model < unigram and bigram < unigram
-    assert "135 drawings to learn from, 15 held out" in said and "8 drawings, all well-formed" in said
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
-    assert len(model.get_input_embeddings().weight) == len(tokenizer)
-    drawings = list((tmp_path / "out").glob("*.svg"))
-    assert len(drawings) == 8 and all(tokenizer.decode(tokenizer(each.read_text()).input_ids) for each in drawings)
-    pillow = pytest.importorskip("PIL.Image")
-    sheet = pillow.open(tmp_path / "out" / "icons.png")
-    assert sheet.size == (840, 528) and len(sheet.getcolors(1 << 20)) > 3

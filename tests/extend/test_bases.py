@@ -1,8 +1,6 @@
 """Domains on bases of every kind: what the base was stays, id by id and bit by bit."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -13,6 +11,7 @@ from hf_tokext.errors import VocabularyError
 from hf_tokext.extend import domains as registry
 from hf_tokext.extend import domains_of, extend_checkpoint, extend_model, register_domain
 from hf_tokext.vocabulary.spaces import Spaces
+from tests.another_process import run_program
 from tests.handmade import metaspace
 from tests.tiny_models import tiny, tiny_folder
 from tests.tokenizers import TEXT, byte_level
@@ -110,7 +109,7 @@ def test_another_process_without_this_package_gives_the_same_ids_and_logits(tmp_
         "logits = AutoModelForCausalLM.from_pretrained(folder)(torch.tensor([ids])).logits\n"
         "print(json.dumps([ids, logits[0, -1].tolist(), 'hf_tokext' in sys.modules]))"
     )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "out", text], capture_output=True, text=True)
+    done = run_program(code, tmp_path / "out", text)
     assert done.returncode == 0, done.stderr
     ids, logits, imported = json.loads(done.stdout)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")

@@ -72,10 +72,13 @@ class MoleculeDomain(Domain):
             raise TextError(f"a molecule has 1 to {LONGEST} characters, this text has {len(text)}")
         names = self._selfies(text) if self.notation == "selfies" else self._smiles(text)
         indices = [0, *(self._index[name] for name in names), 1]
-        try:
-            self.grammar.read(indices)
-        except VocabularyError as error:
-            raise TextError(f"{text[:80]!r} is not well-formed {self.notation}: {error}") from error
+        state = self.grammar.start()
+        for place, index in enumerate(indices):
+            if not self.grammar.allowed(state)[index]:
+                wrong = f"token {place}, {self.tokens[index]!r}, may not stand where it stands"
+                wrong = "it ends too early; is a ring, a branch or a bond left open?" if index == 1 else wrong
+                raise TextError(f"{text[:80]!r} is not well-formed {self.notation}: {wrong}")
+            state = self.grammar.advance(state, index)
         if self.notation == "selfies" and not _readable(text):
             raise TextError(f"RDKit makes no molecule of {text[:80]!r}; look for an atom with too many bonds")
         return indices
@@ -150,7 +153,10 @@ class MoleculeDomain(Domain):
             symbol = match[0]
             parts = [symbol] if symbol == "." or symbol[0] == "[" and symbol in self._index else split_symbol(symbol)
             if parts is None or any(part not in self._index for part in parts):
-                raise TextError(f"{symbol[:40]!r} at character {match.start()} is no SELFIES symbol")
+                raise TextError(
+                    f"{symbol[:40]!r} at character {match.start()} is no SELFIES symbol, such as [C] or [=O]; "
+                    "from_smiles gives the SELFIES of SMILES"
+                )
             names += parts
         return names
 

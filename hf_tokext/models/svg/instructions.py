@@ -26,11 +26,13 @@ class Captioned(NamedTuple):
         caption: words.
         drawing: SVG.
         name: of its file.
+        path: of its file, as it was given.
     """
 
     caption: str
     drawing: str
     name: str
+    path: str = ""
 
 
 def caption_of(drawing: str, name: str = "") -> str:
@@ -86,7 +88,7 @@ def read_drawings(paths: Iterable[str | Path], domain: SVGDomain) -> tuple[list[
         if not caption or drawing in found:
             left_out[str(path)] = "it has no caption" if not caption else f"it equals {found[drawing].name}"
             continue
-        found[drawing] = Captioned(caption, drawing, path.name)
+        found[drawing] = Captioned(caption, drawing, path.name, str(path))
     return list(found.values()), left_out
 
 

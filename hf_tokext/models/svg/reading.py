@@ -94,6 +94,7 @@ def read_xml(text: str, start: Start, end: Callable[[], None], characters: Calla
         column = error.offset - (longer if error.lineno == 1 + alone.count("\n") else 0)
         raise TextError(
             f"this is no well-formed XML: {expat.ErrorString(error.code)}, line {error.lineno}, column {column}"
+            + ("" if "<" in text else "; give the text of a drawing, not the name of its file")
         ) from error
     except UnicodeEncodeError as error:
         raise TextError(f"character {error.start} of the drawing is a lone surrogate, which has no UTF-8") from error

@@ -126,7 +126,9 @@ def main() -> None:
     """Train, write, judge."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path)
-    parser.add_argument("--toy", action="store_true", help="small functions made on the spot, and 30 steps")
+    parser.add_argument(
+        "--toy", action="store_true", help="small functions made on the spot, 150 steps and 20 samples at most"
+    )
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument(
@@ -137,7 +139,8 @@ def main() -> None:
     options = parser.parse_args()
     set_seed(0)
     if options.toy:
-        options.folder, options.steps = toy(options.output / "toy"), min(options.steps, 30)
+        options.folder, options.steps = toy(options.output / "toy"), min(options.steps, 150)
+        options.samples, options.length = min(options.samples, 20), min(options.length, 96)
     elif options.folder is None:
         parser.error("give a folder of .ll or .bc files, or --toy")
     tokenizer = LLVMIRTokenizer(domain_settings={"mode": "normalised"})

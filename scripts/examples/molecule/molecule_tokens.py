@@ -3,7 +3,7 @@
 python scripts/examples/molecule/molecule_tokens.py "CC(=O)Oc1ccccc1C(=O)O" out.svg
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 from rdkit.Chem import rdDepictor
@@ -17,8 +17,11 @@ from hf_tokext.models.molecule.e3fp import E3FP
 
 def main() -> None:
     """Write the drawing and print the table."""
-    smiles, path = sys.argv[1:]
-    molecule, domain = read_molecule(smiles), MoleculeDomain()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("molecule", help="SMILES, or the path of an SDF, whose coordinates are used")
+    parser.add_argument("output", type=Path, help="an .svg to write")
+    options = parser.parse_args()
+    molecule, domain = read_molecule(options.molecule), MoleculeDomain()
     aligned, ids = align_atoms(molecule, domain), E3FP().ids(molecule)
     for token, atom in zip(aligned.tokens, aligned.atoms, strict=True):
         print(f"{domain.tokens[token]:12} {ids[atom].tolist() if atom >= 0 else '-'}")
@@ -28,7 +31,7 @@ def main() -> None:
     drawer = rdMolDraw2D.MolDraw2DSVG(700, 500)
     drawer.DrawMolecule(molecule)
     drawer.FinishDrawing()
-    Path(path).write_text(drawer.GetDrawingText(), encoding="utf-8")
+    options.output.write_text(drawer.GetDrawingText(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -98,6 +98,11 @@ def bits(model: LlamaForCausalLM, row: list[int], start: int) -> float:
     return float(torch.nn.functional.cross_entropy(scores, ids[0, start:], reduction="sum")) / math.log(2)
 
 
+def original(each: Captioned) -> str:
+    """The file of a drawing as it is."""
+    return Path(each.path).read_text(encoding="utf-8-sig")
+
+
 def picture(drawing: str) -> Image.Image | None:
     """A drawing on white, or None where it cannot be drawn."""
     try:
@@ -192,9 +197,10 @@ def main() -> None:
     ones = np.mean([-np.log2(bigram.single[ids[start:]]).sum() for ids, start in pairs])
     print(f"bits a held-out drawing behind its title: model {ours:,.0f}, bigram {twos:,.0f}, unigram {ones:,.0f}")
 
-    shown, asked = random.Random(3).sample(seen, min(COLUMNS, len(seen))), pairs[:COLUMNS]
+    shown = random.Random(3).sample(seen, min(COLUMNS, len(seen)))
+    asked = list({each.caption: (each, *pair) for (each, _), pair in zip(held, pairs, strict=True)}.values())[:COLUMNS]
     drawn, chance = [], np.random.default_rng(0)
-    for ids, start in asked:
+    for _, ids, start in asked:
         grammar = GrammarLogitsProcessor(
             [(tokenizer.domain, 0)], options.length, only="svg", eos_token_id=tokenizer.pad_token_id
         )
@@ -204,22 +210,21 @@ def main() -> None:
             max_length=options.length, logits_processor=[grammar], eos_token_id=tokenizer.pad_token_id,
         )  # fmt: skip
         drawn.append(tokenizer.decode(found[0].tolist()))
-    for (each, _), drawing in zip(held, drawn, strict=False):
+    for (each, _, _), drawing in zip(asked, drawn, strict=True):
         tokenizer(drawing)  # raises where it is malformed
         (options.output / f"{re.sub(r'[^a-z0-9]+', '_', each.caption.lower())}.svg").write_text(
             drawing, encoding="utf-8"
         )
-    originals = {path.name: path.read_text(encoding="utf-8-sig") for path in paths}
     sheet(
         [
-            [originals[each.name] for each, _ in shown],
+            [original(each) for each, _ in shown],
             [each.drawing for each, _ in shown],
-            [originals[each.name] for each, _ in held],
+            [original(each) for each, _, _ in asked],
             drawn,
-            [tokenizer.decode(bigram.draw(tokenizer, ids[:at], options.length, chance)) for ids, at in asked],
+            [tokenizer.decode(bigram.draw(tokenizer, ids[:at], options.length, chance)) for _, ids, at in asked],
         ]
     ).save(options.output / "icons.png")
-    print(f"asked for: {', '.join(each.caption for each, _ in held[:COLUMNS])}; {len(drawn)} drawings, all well-formed")
+    print(f"asked for: {', '.join(each.caption for each, _, _ in asked)}; {len(drawn)} drawings, all well-formed")
     print(options.output / "icons.png")
 
 

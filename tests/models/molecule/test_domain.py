@@ -93,3 +93,17 @@ def test_a_saved_tokenizer_is_the_same(tmp_path, notation):
     text = loaded.domain.from_smiles("CC(=O)[O-].[Na+]")
     assert loaded(text).input_ids == tokenizer(text).input_ids
     assert loaded.decode(loaded(text).input_ids) == text
+
+
+@pytest.mark.parametrize(
+    ("notation", "text", "message"),
+    [
+        ("selfies", "CCO", "no SELFIES symbol, .* from_smiles gives"),
+        ("smiles", "C1CC", "ends too early; is a ring"),
+        ("smiles", "C(C", "ends too early"),
+        ("smiles", "CC)C", r"token 3, '\)', may not stand"),
+    ],
+)
+def test_what_is_wrong_is_said_for_people(notation, text, message):
+    with pytest.raises(TextError, match=message):
+        MoleculeDomain(notation).parse(text)

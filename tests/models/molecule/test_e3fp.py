@@ -1,4 +1,3 @@
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,8 @@ from rdkit.Chem import AllChem, rdMolTransforms
 
 from hf_tokext.errors import TextError, VocabularyError
 from hf_tokext.models.molecule.conformers import read_molecule
-from hf_tokext.models.molecule.e3fp import E3FP, NONE
+from hf_tokext.models.molecule.e3fp import E3FP
+from tests.models.molecule.e3fp_oracle import oracle
 
 CONTRIB = Path(rdkit.__file__).parent / "Contrib"
 CDK2 = list(Chem.SDMolSupplier(str(CONTRIB / "Fastcluster/testdata/cdk2.sdf")))
@@ -34,22 +34,10 @@ SMALL = [
 ]
 
 
-def oracle(molecule):
-    """Identifiers of e3fp: each shell's own, and of the shell with the same atoms that was accepted."""
-    fprinter = pytest.importorskip("e3fp.fingerprint.fprinter")
-    logging.getLogger().setLevel(logging.CRITICAL)
-    made = fprinter.Fingerprinter(bits=4096, level=3, stereo=True, rdkit_invariants=True, exclude_floating=False)
-    made.run(conf=molecule.GetConformer(), mol=molecule)
-    own, shared = (np.full((molecule.GetNumAtoms(), 4), NONE) for _ in range(2))
-    for shell in made.all_shells:
-        place = shell.center_atom, round(shell.radius / 1.718)
-        own[place], shared[place] = shell.identifier, (shell.duplicate or shell).identifier
-    return own, shared
-
-
 @pytest.mark.parametrize("molecules", [CDK2[::4] + [CDK2[10], CDK2[31], CDK2[42]], [LIGANDS[12], LIGANDS[18]]])
 def test_identifiers_are_those_of_e3fp(molecules):
     """On some of those that tell the rules of the frame apart; scripts/bench_e3fp.py compares all of them."""
+    pytest.importorskip("e3fp")
     for molecule in molecules:
         own, shared = oracle(molecule)
         assert np.array_equal(E3FP(share=False).identifiers(molecule), own)
@@ -68,6 +56,7 @@ def placed(smiles, places):
 @given(st.sampled_from(SMALL), st.integers(0, 2**31), st.sampled_from(["cloud", "grid", "line", "plane", "cross"]))
 def test_degenerate_places_too(smiles, seed, kind):
     """Equal neighbours, directions of no length, neighbours on the axis, planes: every branch of the frame's rules."""
+    pytest.importorskip("e3fp")
     random, size = np.random.default_rng(seed), Chem.MolFromSmiles(smiles).GetNumAtoms()
     cross = np.vstack([np.zeros(3), np.eye(3) * 1.2, -np.eye(3) * 1.3])
     places = {

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -21,6 +18,7 @@ from hf_tokext.models.side_channel.modeling_side_channel import (
     SideChannelForCausalLM,
     SideChannelForConditionalGeneration,
 )
+from tests.another_process import run_program
 from tests.hub.conftest import hub  # noqa: F401
 from tests.models.molecule.conftest import ASPIRIN, WORDS, extended
 from tests.tokenizers import byte_level
@@ -92,7 +90,7 @@ def test_a_saved_processor_is_the_same_in_another_process(tmp_path, processor, k
         f"expected = torch.load({str(tmp_path / 'batch.pt')!r})\n"
         "assert all(torch.equal(batch[name], expected[name]) for name in expected) and len(expected) == 3\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    run_program(program, check=True)
 
 
 def test_push_and_pull(hub, tmp_path, t5):  # noqa: F811

@@ -163,7 +163,7 @@ def grown(levels):
     ("text", "message"),
     [
         ("", "no well-formed XML"),
-        ("a drawing", "no well-formed XML"),
+        ("a drawing.svg", "no well-formed XML: .*; give the text of a drawing, not the name of its file"),
         (FLAG[:-10], "no well-formed XML"),
         ("<svg><g></svg>", "mismatched tag"),
         ("<svg>\ud800</svg>", "lone surrogate"),

@@ -44,6 +44,7 @@ def test_files_are_read_once_and_bad_ones_named(folder):
         ("b arcs", "b-arcs.svg"),
     ]
     assert found[0].drawing == domain.write(domain.parse(FLAG))
+    assert [each.path for each in found] == [str(folder / each.name) for each in found]
     reasons = {path.rpartition("/")[2]: reason for path, reason in left_out.items()}
     assert set(reasons) == {"c-again.svg", "d-bad.svg", "e-latin.svg", "none.svg"}
     assert reasons["c-again.svg"] == "it equals a-flag.svg" and "no well-formed XML" in reasons["d-bad.svg"]

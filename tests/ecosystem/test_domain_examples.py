@@ -1,0 +1,147 @@
+"""The worked examples of the domains run as they stand at toy size, and what they save loads; all of them take long."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+from peft import AutoPeftModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hf_tokext import ByteTokenizer, LLVMIRTokenizer, MoleculeTokenizer, SideChannelForCausalLM, domains_of
+from tests.ecosystem.checkpoints import DOMAIN_EXAMPLES, EXAMPLES
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),  # PEFT 0.21: the old name
+    pytest.mark.filterwarnings("ignore:.*pin_memory:UserWarning"),
+]
+
+
+def draw_shapes(run, folder):
+    said = run("extend/draw_shapes", "--toy", "--steps", "12", "--sequences", "6", "--output", "out")
+    first, last = map(float, re.search(r"loss ([\d.]+) at first, ([\d.]+) at last", said).groups())
+    assert last < first and "6 of 6 drawings well-formed" in said
+    tokenizer = AutoTokenizer.from_pretrained(folder / "out" / "adapter")
+    model = AutoPeftModelForCausalLM.from_pretrained(folder / "out" / "adapter")
+    assert list(domains_of(tokenizer)) == ["svg"] and len(model.get_input_embeddings().weight) >= len(tokenizer)
+
+
+def ir_functions(run, folder):
+    said = run("llvm_ir/ir_functions", "--toy", "--output", "out")
+    assert "functions to learn" in said and "18 held out" in said
+    assert int(re.search(r"trained: .* samples (\d+) parse", said).group(1)) >= 10
+    cost = {name: float(bits) for name, bits in re.findall(r"(\w+): ([\d.]+) bits an instruction held out", said)}
+    assert cost["trained"] < cost["untrained"] and cost["bigrams"] < cost["untrained"]
+    tokenizer = AutoTokenizer.from_pretrained(folder / "out")
+    model = AutoModelForCausalLM.from_pretrained(folder / "out")
+    assert type(tokenizer) is LLVMIRTokenizer and len(model.get_input_embeddings().weight) == len(tokenizer)
+    samples = sorted((folder / "out").glob("*.ll"))
+    assert len(samples) == 60 and all(LLVMIRTokenizer()(each.read_text(encoding="utf-8")).input_ids for each in samples)
+    page = (folder / "out" / "table.html").read_text(encoding="utf-8")
+    assert all(f"<td>{name}</td>" in page for name in ("held out", "trained", "bigrams", "untrained"))
+
+
+def molecule_tokens(run, folder):
+    said = run("molecule/molecule_tokens", "CC(=O)Oc1ccccc1C(=O)O", "out.svg")
+    rows = [line.split(maxsplit=1) for line in said.splitlines()]
+    assert sum(ids.startswith("[") for _, ids in rows) == 13 and rows[1][0] == "[C]"
+    drawn = (folder / "out.svg").read_text(encoding="utf-8")
+    assert drawn.count("<svg") == 1 and "<path" in drawn
+
+
+def train_selfies(run, folder):
+    said = run("molecule/train_selfies", "out", "--steps", "4", "--samples", "4")
+    costs = {name: float(bits) for name, bits in re.findall(r"^(\w+) \| ([\d.]+) \|", said, re.MULTILINE)}
+    assert costs["trained"] < costs["untrained"] and costs["bigrams"] < costs["untrained"]
+    assert type(AutoTokenizer.from_pretrained(folder / "out")) is MoleculeTokenizer
+    assert (folder / "out" / "samples.png").stat().st_size > 1_000
+
+
+def letter_counts(run, folder):
+    said = run("side_channel/letter_counts", "--toy", "--steps", "20", "--output", "out")
+    losses = dict(re.findall(r"(\w[\w ]+): ([\d.]+) nats", said))
+    assert set(losses) == {"before", "after", "with the ids of another word", "without ids"}
+    assert float(losses["after"]) < float(losses["before"])
+    model, tokenizer = AutoModelForCausalLM.from_pretrained("out"), AutoTokenizer.from_pretrained("out")
+    assert type(model) is SideChannelForCausalLM and type(tokenizer) is ByteTokenizer
+    assert model.side.tables["lengths"].rows.weight[1:].any()
+    said = run("side_channel/letter_counts", "--toy", "--steps", "20", "--without-ids")
+    assert dict(re.findall(r"(\w[\w ]+): ([\d.]+) nats", said)).keys() == {"before", "after"}
+
+
+def svg_icons(run, folder):
+    from PIL import Image
+
+    said = run("svg/svg_icons", "--toy", "--steps", "40", "--output", "out")
+    model, bigram, unigram = map(float, re.search(r"model ([\d,]+), bigram ([\d,]+), unigram ([\d,]+)", said).groups())
+    assert model < unigram and bigram < unigram
+    assert "135 drawings to learn from, 15 held out" in said and "8 drawings, all well-formed" in said
+    tokenizer = AutoTokenizer.from_pretrained(folder / "out")
+    model = AutoModelForCausalLM.from_pretrained(folder / "out")
+    assert len(model.get_input_embeddings().weight) == len(tokenizer)
+    drawings = list((folder / "out").glob("*.svg"))
+    assert len(drawings) == 8 and all(tokenizer.decode(tokenizer(each.read_text()).input_ids) for each in drawings)
+    sheet = Image.open(folder / "out" / "icons.png")
+    assert sheet.size == (840, 528) and len(sheet.getcolors(1 << 20)) > 3
+
+
+def teach_drawing(run, folder):
+    from PIL import Image
+
+    said = run("svg/teach_drawing", "--toy", "--steps", "20", "20", "--output", "out")
+    costs = list(map(float, re.search(r"extended ([\d.]+), .* ([\d.]+), after both ([\d.]+)", said).groups()))
+    assert costs[2] < costs[1] < costs[0]
+    assert "8 drawings, all well-formed" in said and len(list((folder / "out").glob("?.svg"))) == 8
+    tokenizer = AutoTokenizer.from_pretrained(folder / "out")
+    model = AutoModelForCausalLM.from_pretrained(folder / "out")
+    assert list(domains_of(tokenizer)) == ["svg"] and len(model.get_input_embeddings().weight) == len(tokenizer)
+    assert Image.open(folder / "out" / "drawings.png").size == (840, 216)
+
+
+CHECKS = {
+    "extend/draw_shapes": draw_shapes,
+    "llvm_ir/ir_functions": ir_functions,
+    "molecule/molecule_tokens": molecule_tokens,
+    "molecule/train_selfies": train_selfies,
+    "side_channel/letter_counts": letter_counts,
+    "svg/svg_icons": svg_icons,
+    "svg/teach_drawing": teach_drawing,
+}
+
+
+def test_each_is_checked_here():
+    assert sorted(CHECKS) == DOMAIN_EXAMPLES
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", DOMAIN_EXAMPLES)
+def test_at_toy_size(name, run, tmp_path):
+    CHECKS[name](run, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", DOMAIN_EXAMPLES)
+def test_help_and_nothing_given(name, run, capsys, tmp_path):
+    """A person who gives nothing is told what to give."""
+    with pytest.raises(SystemExit) as stopped:
+        run(name, "--help")
+    said = capsys.readouterr().out
+    assert stopped.value.code == 0 and f"{Path(name).name}.py" in said
+    if name in ("extend/draw_shapes", "side_channel/letter_counts"):
+        return  # they have a default for everything
+    with pytest.raises(SystemExit) as stopped:
+        run(name)
+    assert stopped.value.code == 2 and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.long
+def test_shuffled_ids_are_those_of_rows_of_the_same_length():
+    example = runpy.run_path(str(EXAMPLES / "side_channel" / "letter_counts.py"))
+    rows = [example["row"](ByteTokenizer(), word, False) for word in example["words"]()[:50]]
+    mixed = example["shuffled"](rows, 0)
+    assert all(len(one["side_ids"]) == len(one["input_ids"]) for one in mixed)
+    assert sorted(one["side_ids"].flatten().tolist() for one in mixed) == sorted(
+        one["side_ids"].flatten().tolist() for one in rows
+    )
+    batch = example["collate"](mixed[:3])
+    assert batch["side_ids"].shape == (*batch["input_ids"].shape, 1)
