@@ -35,13 +35,24 @@ build_docs() {
     return "$code"
 }
 
+types=$(mktemp)
+trap 'rm -f "$types"' EXIT
+"$bin/mypy" >"$types" 2>&1 & # takes as long as all that comes before it
+checker=$!
+checked_types() {
+    wait "$checker"
+    local code=$?
+    cat "$types"
+    return "$code"
+}
+
 check "lint" "$bin/ruff" check .
 check "format" "$bin/ruff" format --check .
-check "types" "$bin/mypy"
 check "docstrings" "$bin/pydoclint" --quiet hf_tokext
 check "docs" build_docs
 check "floors" "$bin/lint-imports" --no-cache
-check "tests" "$bin/pytest" -n 2 "$@"
+check "types" checked_types
+check "tests" "$bin/pytest" -n 2 --dist worksteal "$@"
 
 if ((${#failed[@]})); then
     printf '\nfailed: %s\n' "${failed[*]}"

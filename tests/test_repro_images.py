@@ -92,6 +92,7 @@ def test_the_script_on_the_codec(folder, monkeypatch, capsys, tmp_path):
     assert Image.open(tmp_path / "picture.png").size == (2 * 32 * 2, 5 * 32 * 2)
 
 
+@pytest.mark.long
 def test_the_script_on_quantizers(folder, monkeypatch, capsys):
     module = importlib.import_module("repro_quantizers")
     monkeypatch.setattr(module, "PLAIN", {"rvq 2 of 64": module.PLAIN["rvq 2 of 64"]})

@@ -1,9 +1,6 @@
 """The save contract for a third party: its package is written here, saved from, and loaded imported, installed, absent."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 from transformers import AutoTokenizer, MistralConfig, Qwen2Config, TokenizersBackend
@@ -11,6 +8,7 @@ from transformers.models.auto.tokenization_auto import REGISTERED_TOKENIZER_CLAS
 
 from hf_tokext import ByteTokenizer, CheckpointError, GlyphConfig, keep_tokenizer, name_classes
 from hf_tokext.registry import CODE_FILE
+from tests.another_process import run_program
 from tests.tokenizers import byte_level
 
 INIT = """
@@ -126,12 +124,9 @@ for folder, auto in {cases}:
 
 
 def run(folder, code, installed):
-    path = os.pathsep.join([os.getcwd(), *([str(folder / "site")] if installed else [])])
-    environment = os.environ | {"PYTHONPATH": path, "HF_MODULES_CACHE": str(folder / "modules")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    site = [str(folder / "site")] if installed else []
+    there = f"import os, sys\nos.chdir({str(folder)!r})\nsys.path[:0] = {site}\n"
+    done = run_program(there + code, HF_MODULES_CACHE=str(folder / "modules"))
     assert done.returncode == 0, done.stderr
     return [line.split("|") for line in done.stdout.splitlines() if line.count("|") == 4]
 

@@ -59,6 +59,7 @@ def test_the_wheel_carries_them_inside_the_package(wheel):
     assert {name.split("/")[0] for name in names} == {"hf_tokext", f"hf_tokext-{wheel.name.split('-')[1]}.dist-info"}
 
 
+@pytest.mark.long
 def test_the_installed_wheel_writes_a_card(wheel, folder, tmp_path):
     """The wheel alone lies in the new environment; its dependencies are lent by this one."""
     venv.create(tmp_path / "venv", with_pip=False)
