@@ -369,13 +369,18 @@ def short_passages(monkeypatch):
     monkeypatch.setattr(covers_module, "MARGIN", 1)
 
 
+def drawn(make, seed, size):
+    """A tokenizer, a model for it, a text of its letters, and the event of </s>."""
+    tokenizer = make()
+    letters = LETTERS.get(make, "ab ").encode()
+    text = bytes(np.random.default_rng(seed).choice(list(letters), size)).decode("utf-8", "ignore").encode()
+    marker = 256 + BaseTokens(tokenizer).marker_texts.index("</s>")
+    return tokenizer, tiny_llama(len(tokenizer)), text, marker
+
+
 @pytest.mark.parametrize("make", [*LETTERS, small.opened_once])
 def test_passages_change_nothing(make, short_passages):
-    tokenizer = make()
-    model = tiny_llama(len(tokenizer))
-    letters = LETTERS.get(make, "ab ").encode()
-    text = bytes(np.random.default_rng(3).choice(list(letters), 19)).decode("utf-8", "ignore").encode()
-    marker = 256 + BaseTokens(tokenizer).marker_texts.index("</s>")
+    tokenizer, model, text, marker = drawn(make, seed=3, size=19)
     view = ByteView(model, tokenizer, tolerance=0)
     for events in (list(text), [*text[:7], marker, *text]):
         whole, single = view.texts(2)
@@ -388,11 +393,7 @@ def test_passages_change_nothing(make, short_passages):
 @pytest.mark.parametrize("make", [*LETTERS, small.opened_once])
 def test_the_whole_alone_is_the_same(make, short_passages):
     """Read in passages, with markers in between, from what no text is, and at tolerances."""
-    tokenizer = make()
-    model = tiny_llama(len(tokenizer))
-    letters = LETTERS.get(make, "ab ").encode()
-    text = bytes(np.random.default_rng(4).choice(list(letters), 23)).decode("utf-8", "ignore").encode()
-    marker = 256 + BaseTokens(tokenizer).marker_texts.index("</s>")
+    tokenizer, model, text, marker = drawn(make, seed=4, size=23)
     view = ByteView(model, tokenizer, "canonical", tolerance=0)
     for events in (list(text), [*text[:7], marker, *text], [*text, 0xC3, 0xC3]):
         each, whole = view.texts(2)
