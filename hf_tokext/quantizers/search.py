@@ -5,6 +5,7 @@ from torch import Tensor
 
 AT_ONCE = 1 << 23  # scores that are held at a time: 32 megabytes
 CLOSE_AT_ONCE = 1 << 20  # of these, compared anew at a time
+BLOCK = 128  # codes whose best score is kept, to look for the index in one block only
 
 
 def nearest(values: Tensor, codes: Tensor, by: str = "distance") -> Tensor:
@@ -27,20 +28,31 @@ def nearest(values: Tensor, codes: Tensor, by: str = "distance") -> Tensor:
         width = codes.shape[1]
         unit = torch.finfo(torch.float32).eps * (width**0.5 + 2)
         largest = codes.square().sum(1).max().sqrt()
-        step = max(AT_ONCE // len(codes), 1)
-        found = [_chunk(part, codes, halves, largest, unit, by) for part in values.split(step)]
+        block = min(BLOCK, len(codes))
+        columns = -(-len(codes) // block) * block
+        step = min(max(AT_ONCE // columns, 1), max(len(values), 1))
+        scores = values.new_full(
+            (step, columns), -torch.inf
+        )  # written into again and again: fresh memory costs a product
+        found = []
+        for part in values.split(step):
+            torch.addmm(halves, part, codes.t(), beta=-1, out=scores[: len(part), : len(codes)])
+            error = unit * (part.square().sum(1).sqrt() * largest + halves.max())  # of a score
+            found.append(_best(scores[: len(part)].unflatten(1, (-1, block)), 2 * error, part, codes, by))
         return torch.cat(found) if found else values.new_zeros(0, dtype=torch.long)
 
 
-def _chunk(values: Tensor, codes: Tensor, halves: Tensor, largest: Tensor, unit: float, by: str) -> Tensor:
-    scores = torch.addmm(halves, values, codes.t(), beta=-1)
-    best, index = scores.max(1)
-    error = unit * (values.square().sum(1).sqrt() * largest + halves.max())  # of a score
-    scores.scatter_(1, index[:, None], -torch.inf)
-    close = torch.nonzero(scores.amax(1) >= best - 2 * error).flatten()
-    for rows in close.split(max(CLOSE_AT_ONCE // len(codes), 1)):
-        rivals = scores[rows] >= (best - 2 * error)[rows, None]
-        index[rows] = _settle(values[rows], codes, rivals.scatter_(1, index[rows, None], True), by)
+def _best(scores: Tensor, margin: Tensor, values: Tensor, codes: Tensor, by: str) -> Tensor:
+    """The best code by scores [N, blocks, block]; those within the margin [N] of the best are settled."""
+    tops = scores.amax(2)  # many times faster than a search for the index in all of a row
+    least = (tops.amax(1) - margin)[:, None]
+    block = tops.argmax(1)
+    own = scores[torch.arange(len(block), device=block.device), block]
+    index = block * scores.shape[2] + own.argmax(1)
+    several = ((tops >= least).sum(1) > 1) | ((own >= least).sum(1) > 1)
+    for rows in several.nonzero().flatten().split(max(CLOSE_AT_ONCE // len(codes), 1)):
+        rivals = scores[rows].flatten(1)[:, : len(codes)] >= least[rows]
+        index[rows] = _settle(values[rows], codes, rivals, by)
     return index
 
 
