@@ -2,6 +2,7 @@
 
     python scripts/bench_byteify.py --genlm-python PYTHON         # 2,000 bytes on SmolLM2-135M: an hour and a half
     python scripts/bench_byteify.py --bytes 300 --model stories15m # a look, without the rival
+    python scripts/bench_byteify.py --device cuda                  # wall seconds; --dtype bfloat16 if you like
 
 Two texts a model: one that the model itself wrote (what generation meets; drawn at temperature 1) and Python's
 reference. Each is read on behind a prompt of 40 bytes, byte by byte as generation does: `plain` runs the tokens of the
@@ -42,14 +43,15 @@ class Timed:
         cpu, wall = time.process_time(), time.perf_counter()
         self.result = work()
         self.cpu, self.wall = time.process_time() - cpu, time.perf_counter() - wall
-        self.seconds = self.cpu if torch.get_num_threads() == 1 else self.wall
+        alone = torch.get_num_threads() == 1 and not torch.cuda.is_initialized()
+        self.seconds = self.cpu if alone else self.wall
 
 
 def texts(model, tokenizer, size: int) -> dict[str, bytes]:
     """One text by the model, one that it has not written; no longer than the model's context."""
     prose = "\n\n".join(topics.topics[key] for key in sorted(topics.topics)[1:]).encode()
     prompt = prose[:WARM].decode()
-    ids = tokenizer(prompt, return_tensors="pt").input_ids
+    ids = tokenizer(prompt, return_tensors="pt").input_ids.to(model.device)
     torch.manual_seed(0)
     written = b""
     while len(written) < WARM + size:  # it may end early
@@ -73,11 +75,12 @@ def fitting(model, tokenizer, text: bytes) -> bytes:
 def plain(model, ids: list[int], warm: list[int]) -> float:
     """Nats of ids, run one by one."""
     with torch.inference_mode():
-        outputs = model(torch.tensor([warm]), use_cache=True)
+        outputs = model(torch.tensor([warm], device=model.device), use_cache=True)
         nats = 0.0
         for index in ids:
-            nats -= float(outputs.logits[0, -1].log_softmax(-1)[index])
-            outputs = model(torch.tensor([[index]]), past_key_values=outputs.past_key_values, use_cache=True)
+            nats -= float(outputs.logits[0, -1].float().log_softmax(-1)[index])
+            index_there = torch.tensor([[index]], device=model.device)
+            outputs = model(index_there, past_key_values=outputs.past_key_values, use_cache=True)
     return nats
 
 
@@ -143,6 +146,8 @@ def main() -> None:
     parser.add_argument("--model", action="append", help="a sample's name; default smollm2-135m")
     parser.add_argument("--bytes", type=int, default=2_000)
     parser.add_argument("--threads", type=int, default=1, help="of torch; ratios are of wall seconds where more than 1")
+    parser.add_argument("--device", default="cpu", help="ratios are of wall seconds where it is another")
+    parser.add_argument("--dtype", default="float32")
     parser.add_argument("--genlm-python", help="Python of an environment with genlm-bytes 0.2.0")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -150,7 +155,7 @@ def main() -> None:
     for name in options.model or ["smollm2-135m"]:
         folder = sample(name)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=options.dtype, device_map=options.device).eval()
         for kind, text in texts(model, tokenizer, options.bytes).items():
             missed += measured(name, folder, model, tokenizer, kind, text, options.genlm_python)
     if missed:

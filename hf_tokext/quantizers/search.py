@@ -5,14 +5,16 @@ from torch import Tensor
 
 AT_ONCE = 1 << 23  # scores that are held at a time: 32 megabytes
 CLOSE_AT_ONCE = 1 << 20  # of these, compared anew at a time
+ROUNDING = {"tf32": 2**-10, "high": 2**-10, "bf16": 2**-7, "medium": 2**-7}
 BLOCK = 128  # codes whose best score is kept, to look for the index in one block only
 
 
 def nearest(values: Tensor, codes: Tensor, by: str = "distance") -> Tensor:
     """Find the code nearest to each vector.
 
-    Scores are computed in float32, some vectors at a time; where several codes are within its rounding of the best, these
-    few are compared in float64, so that the answer is that of a search in float64. Of equal ones it is the first.
+    Scores are computed in float32, or in what torch is told to take for it (TF32), some vectors at a time; where several
+    codes are within its rounding of the best, these few are compared in float64, so that the answer is that of a search in
+    float64. Of equal ones it is the first.
 
     Args:
         values: [N, d] float32.
@@ -26,7 +28,7 @@ def nearest(values: Tensor, codes: Tensor, by: str = "distance") -> Tensor:
         values, codes = values.detach(), codes.detach()
         halves = codes.square().sum(1).div_(2) if by == "distance" else codes.new_zeros(len(codes))
         width = codes.shape[1]
-        unit = torch.finfo(torch.float32).eps * (width**0.5 + 2)
+        unit = torch.finfo(torch.float32).eps * (width**0.5 + 2) + _rounding(values.device)
         largest = codes.square().sum(1).max().sqrt()
         block = min(BLOCK, len(codes))
         columns = -(-len(codes) // block) * block
@@ -40,6 +42,15 @@ def nearest(values: Tensor, codes: Tensor, by: str = "distance") -> Tensor:
             error = unit * (part.square().sum(1).sqrt() * largest + halves.max())  # of a score
             found.append(_best(scores[: len(part)].unflatten(1, (-1, block)), 2 * error, part, codes, by))
         return torch.cat(found) if found else values.new_zeros(0, dtype=torch.long)
+
+
+def _rounding(device: torch.device) -> float:
+    """Of both factors of float32 products, where torch is told to compute these in something coarser."""
+    backend = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
+    if not hasattr(torch.backends, "fp32_precision"):  # before torch 2.9
+        return ROUNDING.get(torch.get_float32_matmul_precision(), 0.0)
+    own = backend.matmul.fp32_precision
+    return ROUNDING.get(own if own != "none" else torch.backends.fp32_precision, 0.0)
 
 
 def _best(scores: Tensor, margin: Tensor, values: Tensor, codes: Tensor, by: str) -> Tensor:

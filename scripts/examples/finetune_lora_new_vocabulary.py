@@ -60,7 +60,7 @@ def main() -> None:
         )  # fmt: skip
         print(f"the text had {report.text['tokens_before']:,} tokens, and has {report.text['tokens_after']:,} now")
     accelerator.wait_for_everyone()
-    model = AutoModelForCausalLM.from_pretrained(args.output / "transplanted")
+    model = AutoModelForCausalLM.from_pretrained(args.output / "transplanted", dtype="float32")
     tokenizer = AutoTokenizer.from_pretrained(args.output / "transplanted")
 
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()

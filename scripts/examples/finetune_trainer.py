@@ -53,7 +53,7 @@ def main() -> None:
         report = transplant_checkpoint(args.base, args.donor, args.output / "transplanted", texts=texts, overwrite=True)
         print("rows:", ", ".join(f"{count:,} {name}" for name, count in report.counts.items()))
     accelerator.wait_for_everyone()
-    model = AutoModelForCausalLM.from_pretrained(args.output / "transplanted")
+    model = AutoModelForCausalLM.from_pretrained(args.output / "transplanted", dtype="float32")
     tokenizer = AutoTokenizer.from_pretrained(args.output / "transplanted")
 
     trainer = Trainer(

@@ -45,3 +45,26 @@ def test_chunks_change_nothing(monkeypatch):
     monkeypatch.setattr(search, "AT_ONCE", 100)
     assert torch.equal(nearest(values, codes), whole)
     assert nearest(values[:0], codes).shape == (0,)
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("tf32", 10), ("bf16", 7)])
+def test_products_that_torch_may_round_change_nothing(precision, bits, monkeypatch):
+    """`TrainingArguments(tf32=True)` and torch's precision of matrix products, as a GPU would take them."""
+
+    def coarse(values):
+        fraction, exponent = torch.frexp(values)
+        return torch.ldexp((fraction * 2 ** (bits + 1)).round() / 2 ** (bits + 1), exponent)
+
+    def product(start, left, right, *, beta, out):
+        return out.copy_(beta * start + coarse(left) @ coarse(right))
+
+    values, codes = made(5_000, 300, 16, offset=3.0)
+    exact = brute(values, codes, "distance")
+    monkeypatch.setattr(torch, "addmm", product)
+    assert not torch.equal(nearest(values, codes), exact)  # or this would test nothing
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    torch.backends.mkldnn.matmul.fp32_precision = precision
+    try:
+        assert torch.equal(nearest(values, codes), exact)
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = before

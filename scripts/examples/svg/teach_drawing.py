@@ -139,7 +139,7 @@ def main() -> None:
     model.save_pretrained(options.output)
     tokenizer.save_pretrained(options.output)
 
-    model = AutoModelForCausalLM.from_pretrained(options.output)
+    model = AutoModelForCausalLM.from_pretrained(options.output, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(options.output)
     half = COLUMNS // 2
     shown = [each for some in (seen, held) for each in {each.caption: each for each in some}.values()]
