@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of recordings")
     parser.add_argument("--lm", type=Path, help="folder of a causal LM")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument(
         "--start-steps", type=int, default=400, help="without a quantizer, once a seed, for all to start from"
     )
@@ -166,7 +167,7 @@ def main() -> None:
     lengths = {name: sum(len(wave) for wave, _ in clips) / RATE for name, clips in parts.items()}
     print(", ".join(f"{name}: {len(parts[name])} recordings, {each:.0f} s" for name, each in lengths.items()))
     kept = json.loads(options.results.read_text()) if options.results.is_file() else {}
-    out = ("results", "seeds", "verbose", "data", "lm", "only")
+    out = ("results", "seeds", "first_seed", "verbose", "data", "lm", "only")
     setting = [f"{name}={value}" for name, value in sorted(vars(options).items()) if name not in out]
 
     def figure(name: str, make) -> dict:
@@ -187,7 +188,7 @@ def main() -> None:
         "distill_lm_weight": options.distill, "distill_speech_weight": options.distill,
     }  # fmt: skip
     runs: dict[str, list[dict]] = {}
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         known: dict[str, list[Tensor]] = {}
         begun: list[SpeechCodecModel] = []
         for kind in (*DISTILLED, *EQUAL):

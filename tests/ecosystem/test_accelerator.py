@@ -35,7 +35,8 @@ def test_bytes(byteified, measure):
     here = AutoModelForCausalLM.from_pretrained(folder, dtype="float64", measure=measure)
     assert there.device.type == "cuda" and here.device.type == "cpu"
     expected = here(**batch).logits
-    torch.testing.assert_close(there(**batch.to("cuda")).logits.cpu(), expected, rtol=1e-9, atol=1e-9)
+    found = there(**batch.to("cuda")).logits.cpu()  # angles of places are float32, whatever the dtype
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     assert AutoTokenizer.from_pretrained(folder).decode(batch.input_ids[2]).endswith("abba")
     for options in ({}, {"num_beams": 3}):
         found = [each.generate(**batch.to(each.device), max_new_tokens=6, **options).cpu() for each in (there, here)]
@@ -107,5 +108,5 @@ def test_codecs(make, kind, tmp_path):
 @pytest.mark.parametrize("kind", ["image", "audio", "depth"])
 def test_a_codec_is_trained_from_a_folder(kind, tmp_path):
     output, report = train(kind, folder_of(kind, tmp_path / "data"), tmp_path / "codec")
-    assert np.isfinite(report["loss"] if isinstance(report, dict) else report.loss)
+    assert np.isfinite([*(loss for _, loss in report.losses), *report.quality.values()]).all()
     assert AutoModel.from_pretrained(output, device_map="auto").device.type == "cuda"
