@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -106,6 +107,11 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
         train("image", data, tmp_path / "stopped", steps=6)
     with pytest.raises(CheckpointError, match="differs in steps"):
         train("image", data, tmp_path / "stopped", steps=7, resume=True)
+    alone = room.processes()
+    two = SimpleNamespace(num_processes=2, is_main_process=True, wait_for_everyone=lambda: None, device=alone.device)
+    with monkeypatch.context() as patch, pytest.raises(CheckpointError, match="differs in processes"):
+        patch.setattr(room, "processes", lambda: two)  # batches would be others
+        train("image", data, tmp_path / "stopped", steps=6, resume=True)
     half = tmp_path / ".stopped.tokext-training" / "checkpoint-5"  # as of a run that was killed while it wrote
     half.mkdir()
     (half / "model.safetensors").write_bytes(b"")
