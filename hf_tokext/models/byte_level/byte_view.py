@@ -64,7 +64,8 @@ class ByteView:
         Returns:
             Their covers.
         """
-        return [Covers(self.base, self._measure, self.tolerance) for _ in range(count)]
+        device = self.runner.model.device.type
+        return [Covers(self.base, self._measure, self.tolerance, device) for _ in range(count)]
 
     def read(
         self, texts: Sequence[Covers], events: Sequence[Sequence[int]], every: bool = False, whole: bool = False

@@ -55,6 +55,7 @@ class Covers:
         base: the base's tokens.
         measure: which probability is meant.
         tolerance: a head is dropped if its share of the probability of the text so far is not above this.
+        device: type of the device that the base runs on.
         heads: those that the text may go on from.
         passed: those that were dropped, newest last.
         deferred: those that are to be run with the next pass of the model.
@@ -69,6 +70,7 @@ class Covers:
     base: BaseTokens
     measure: Measure
     tolerance: float
+    device: str = "cpu"
     heads: list[Head] = field(default_factory=list)
     passed: list[Head] = field(default_factory=list)
     deferred: list[Head] = field(default_factory=list)

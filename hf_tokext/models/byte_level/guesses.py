@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 GUESSED = 8  # bytes from which on the tokenizer's own spelling is run first
 GUESSED_AFTER = 8  # tokens of it that are run behind a head of another spelling
 LIKELY = 0.25  # tokens that a text reaches with this probability are run ahead, whenever something is run
-FILLED = 4  # tokens: a pass of a multiple of them takes least time for each, and is filled up with further ones
+FILLED = {
+    "cpu": 4
+}  # tokens: a pass of a multiple of them takes least time for each, and is filled up with further ones
+FILLED_ELSEWHERE = 32  # where a pass of many takes the time of one
 FILLING = 0.01  # that a text reaches with this probability
 
 
@@ -32,6 +35,7 @@ class Guesses:
 
     def __init__(self, covers: "Covers", text: bytes) -> None:
         self._base, self._measure, self._tolerance = covers.base, covers.measure, covers.tolerance
+        self._filled = FILLED.get(covers.device, FILLED_ELSEWHERE)
         self._start = len(covers.text)
         known = len(text) - self._start >= GUESSED and covers.opened_as_spelt
         self._spelling = covers.base.spell(text) if known else []  # ids, and where each ends
@@ -107,7 +111,7 @@ class Guesses:
                 come_to(number, head.place)
         while waiting:
             reached, number, before = heappop(waiting)  # the likeliest place of all
-            missing = -(chosen + len(found)) % FILLED
+            missing = -(chosen + len(found)) % self._filled
             if -reached <= (FILLING if missing else LIKELY):
                 break
             head = heads[number]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hf_tokext.models.byte_level import guesses
 from hf_tokext.models.byte_level.byte_view import ByteView
 from hf_tokext.models.byte_level.guesses import Guesses
 from tests.models.byte_level import byte_view_tokenizers as small
@@ -42,4 +43,14 @@ def test_guesses_save_passes(kind, measure, stepped, monkeypatch):
     monkeypatch.setattr(Guesses, kind, lambda self, *given: [])
     plain, same = passes(measure, text, stepped, sharp)
     assert guessed < plain
+    assert exact == pytest.approx(same, abs=1e-6)
+
+
+def test_fuller_passes_are_fewer_and_change_nothing(monkeypatch):
+    """As on a GPU, where a pass of many tokens takes the time of one."""
+    monkeypatch.setattr(guesses, "FILLED", {"cpu": 1})
+    some, exact = passes("canonical", TEXT, stepped=True)
+    monkeypatch.setattr(guesses, "FILLED", {})
+    fewer, same = passes("canonical", TEXT, stepped=True)
+    assert fewer < some
     assert exact == pytest.approx(same, abs=1e-6)
