@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_tokext.errors import TextError, VocabularyError
+from hf_tokext.evaluating import evaluating
 from hf_tokext.measure.causal import check_causal, check_vocabulary, check_window, input_device
 from hf_tokext.measure.windows import count_unknown, encode, leading_id, windows
 
@@ -112,9 +113,7 @@ def bits_per_byte(
     size = batch_size or max(1, LOGITS_AT_ONCE // (rows * longest))
 
     nats, mass, done = 0.0, dict.fromkeys(watched, 0.0), 0
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         # Longest first: a batch too large for the memory fails at once, and little padding is computed.
         ordered = sorted(cut, key=len, reverse=True)
         for start in range(0, len(ordered), size):
@@ -125,8 +124,6 @@ def bits_per_byte(
             done += len(batch)
             if progress is not None:
                 progress(done, len(cut))
-    finally:
-        model.train(training)
 
     tokens, size_in_bytes = sum(map(len, encoded)), sum(len(text.encode()) for text in texts)
     return BitsPerByte(

@@ -4,6 +4,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_tokext.errors import TextError, UnsupportedModelError, VocabularyError
+from hf_tokext.evaluating import evaluating
 
 
 def weight_of(module: torch.nn.Module) -> torch.Tensor:
@@ -58,16 +59,11 @@ def check_causal(model: PreTrainedModel, what: str) -> None:
         )
     if model.get_output_embeddings() is None:
         raise UnsupportedModelError(f"{what} needs logits over the vocabulary, and {name} has no head; {possible}")
-    training = model.training
-    model.eval()
-    try:
-        # Two inputs that differ in the last id only: a causal model cannot tell them apart before it.
-        last = weight_of(model.get_input_embeddings()).shape[0] - 1
-        probe = torch.tensor([[0, 1, 2, 0], [0, 1, 2, last]], device=input_device(model))
-        with torch.no_grad():
-            logits = model(input_ids=probe, attention_mask=torch.ones_like(probe)).logits.float()
-    finally:
-        model.train(training)
+    # Two inputs that differ in the last id only: a causal model cannot tell them apart before it.
+    last = weight_of(model.get_input_embeddings()).shape[0] - 1
+    probe = torch.tensor([[0, 1, 2, 0], [0, 1, 2, last]], device=input_device(model))
+    with evaluating(model), torch.no_grad():
+        logits = model(input_ids=probe, attention_mask=torch.ones_like(probe)).logits.float()
     early = logits[:, :-1]
     tolerance = 1e-4 if next(model.parameters()).dtype == torch.float32 else 3e-2
     if float((early[0] - early[1]).abs().max()) > tolerance * float(early.abs().max()):

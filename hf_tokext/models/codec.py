@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from hf_tokext.errors import CodecError, QuantizerError
-from hf_tokext.models.blocks.evaluating import evaluating
+from hf_tokext.evaluating import evaluating
 from hf_tokext.models.blocks.installed import InstalledCode
 from hf_tokext.quantizers import Quantizer
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from hf_tokext.evaluating import evaluating
 from hf_tokext.transplant.positions import position_tables
 
 WINDOW = 256
@@ -65,25 +66,23 @@ def head_direction(
             own.append(_sample(output))
 
     hook = head.register_forward_hook(catch)
-    was_training = model.training
-    model.eval()
     device = next(model.parameters()).device
     try:
-        left, window = LIMIT, window_of(model)
-        for text in [text for text in texts or () if text.strip()] or DEFAULT_TEXTS:
-            ids = tokenizer(text[: 8 * LIMIT])["input_ids"][:left]
-            for start in range(0, len(ids), window):
-                cut = torch.tensor([ids[start : start + window]], device=device)
-                extra = {"decoder_input_ids": cut} if model.config.is_encoder_decoder else {}
-                returned = model(input_ids=cut, **extra)
-                if slope is None:
-                    slope = _slope(own, getattr(returned, "logits", None))
-            left -= len(ids)
-            if left <= 0:
-                break
+        with evaluating(model):
+            left, window = LIMIT, window_of(model)
+            for text in [text for text in texts or () if text.strip()] or DEFAULT_TEXTS:
+                ids = tokenizer(text[: 8 * LIMIT])["input_ids"][:left]
+                for start in range(0, len(ids), window):
+                    cut = torch.tensor([ids[start : start + window]], device=device)
+                    extra = {"decoder_input_ids": cut} if model.config.is_encoder_decoder else {}
+                    returned = model(input_ids=cut, **extra)
+                    if slope is None:
+                        slope = _slope(own, getattr(returned, "logits", None))
+                left -= len(ids)
+                if left <= 0:
+                    break
     finally:
         hook.remove()
-        model.train(was_training)
     if slope is None or not abs(slope) >= LEAST_SLOPE:
         return None
     states = torch.cat([part.reshape(-1, part.shape[-1]) for part in caught]).double()

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
 from hf_tokext.errors import CodecError, QuantizerError
+from hf_tokext.evaluating import evaluating
 from hf_tokext.losses.reconstruction import mel_loss, noise_loss, wave_loss
 from hf_tokext.models.audio_codec.configuration_audio_codec import WrappedAudioCodecConfig
 from hf_tokext.models.audio_codec.spectra import spectra
 from hf_tokext.models.blocks.audio import UpstreamNames, as_waves, places_of
-from hf_tokext.models.blocks.evaluating import evaluating
 from hf_tokext.models.codec import CodecEncoding, CodecOutput, ModalityCodec
 
 

@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from hf_tokext.errors import TextError, UnsupportedModelError
+from hf_tokext.evaluating import evaluating
 from hf_tokext.models.byte_level.base_tokens import BaseTokens
 from hf_tokext.models.byte_level.byte_view import ByteView
 from hf_tokext.models.byte_level.byteify import byteify
@@ -63,29 +64,28 @@ def complete(
     """
     if mode not in MODES:
         raise UnsupportedModelError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
-    if isinstance(model, ByteLevelForCausalLM):
-        byte_model = model
-    elif isinstance(model, ByteEnsembleForCausalLM):
+    if isinstance(model, ByteEnsembleForCausalLM):
         raise UnsupportedModelError(
             "an ensemble has no tokens in common to go on with; use its own generate, byte by byte"
         )
-    elif tokenizer is None:
+    known = isinstance(model, ByteLevelForCausalLM)
+    if not known and tokenizer is None:
         raise UnsupportedModelError(f"{type(model).__name__} is read through its tokenizer: give tokenizer=")
-    else:
-        byte_model, _ = byteify(model, tokenizer, measure, tolerance)
-    view = byte_model.view
-    texts = [_events(text, view.base) for text in _listed(prompts)]
-    if [] in texts and suffixes is None:
-        raise TextError(f"prompt {texts.index([])} is empty: begin with the text of the bos token")
-    if suffixes is not None:
-        ends = [_events(text, view.base) for text in _listed(suffixes)]
-        arranged = [infilling_events(view.base, *pair, arrangement) for pair in zip(texts, ends, strict=True)]
-        texts = arranged
-    if mode == "bytes":
-        return _by_bytes(byte_model, texts, options)
-    covers = view.texts(len(texts))
-    view.read(covers, texts)
-    return _by_tokens(byte_model.base, view, covers, options)
+    with evaluating(model):
+        byte_model: Any = model if known else byteify(model, tokenizer, measure, tolerance)[0]
+        view = byte_model.view
+        texts = [_events(text, view.base) for text in _listed(prompts)]
+        if [] in texts and suffixes is None:
+            raise TextError(f"prompt {texts.index([])} is empty: begin with the text of the bos token")
+        if suffixes is not None:
+            ends = [_events(text, view.base) for text in _listed(suffixes)]
+            arranged = [infilling_events(view.base, *pair, arrangement) for pair in zip(texts, ends, strict=True)]
+            texts = arranged
+        if mode == "bytes":
+            return _by_bytes(byte_model, texts, options)
+        covers = view.texts(len(texts))
+        view.read(covers, texts)
+        return _by_tokens(byte_model.base, view, covers, options)
 
 
 def settle_prompt(view: ByteView, covers: Covers, temperature: float = 0.0) -> tuple[list[int], bytes]:

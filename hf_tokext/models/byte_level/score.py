@@ -9,6 +9,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from hf_tokext.errors import TextError, UnsupportedModelError
+from hf_tokext.evaluating import evaluating
 from hf_tokext.models.byte_level.byte_view import ByteView
 from hf_tokext.models.byte_level.modeling_byte_ensemble import ByteEnsembleForCausalLM
 from hf_tokext.models.byte_level.modeling_byte_level import ByteLevelForCausalLM
@@ -77,8 +78,9 @@ def score_bytes(
         raise TextError(f"text {data.index(b'')} is empty and has no bytes to score; leave it out")
     if isinstance(model, ByteEnsembleForCausalLM):
         return [score for group in _groups(data) for score in _of_ensemble(model, group, per_byte)]
-    view = view_of(model, tokenizer, measure, tolerance)
-    return [score for group in _groups(data) for score in _of_view(view, group, per_byte)]
+    with evaluating(model):
+        view = view_of(model, tokenizer, measure, tolerance)
+        return [score for group in _groups(data) for score in _of_view(view, group, per_byte)]
 
 
 def _score(found: np.ndarray, per_byte: bool, measure: str, *lost: float) -> ByteScore:
@@ -104,7 +106,7 @@ def view_of(model: PreTrainedModel, tokenizer: Any, measure: str, tolerance: flo
     """The byte view of a model.
 
     Args:
-        model: a `ByteLevelForCausalLM`, or any causal LM of transformers.
+        model: a `ByteLevelForCausalLM`, or any causal LM of transformers in evaluation mode.
         tokenizer: the tokenizer of the latter.
         measure: as for `ByteView`, for the latter.
         tolerance: as for `ByteView`, for the latter.
@@ -121,7 +123,7 @@ def view_of(model: PreTrainedModel, tokenizer: Any, measure: str, tolerance: flo
         raise UnsupportedModelError(
             f"{type(model).__name__} is read through its tokenizer: give tokenizer=, or byteify it first"
         )
-    return ByteView(model.eval(), tokenizer, measure, tolerance)
+    return ByteView(model, tokenizer, measure, tolerance)
 
 
 def _groups(data: list[bytes]) -> list[list[bytes]]:

@@ -11,6 +11,7 @@ from hf_tokext.vocabulary.grammar import Grammar
 ATOMS = ["B", "C", "N", "O", "P", "S", "F", "Cl", "Br", "I", "b", "c", "n", "o", "p", "s", "*"]
 BONDS = ["-", "=", "#", "$", ":", "/", "\\"]
 RINGS = [f"ring{number}" for number in range(100)]
+MASKS = 1024  # of which it is kept what may follow
 
 
 class State(NamedTuple):
@@ -54,6 +55,7 @@ class SmilesGrammar(Grammar[State]):
         self._index = {token: index for index, token in enumerate(tokens)}
         # tokens of a kind bring the end equally near; rings that are open are kinds of their own
         self._kinds = dict.fromkeys(ATOMS, "atom") | dict.fromkeys(BONDS, "bond") | dict.fromkeys(RINGS, "ring")
+        self._mask = lru_cache(MASKS)(self._masked)
 
     def start(self) -> State:
         """State before the first token of a document.
@@ -81,44 +83,51 @@ class SmilesGrammar(Grammar[State]):
             state: what was read.
 
         Returns:
-            [size] bool.
+            [size] bool, read-only.
         """
+        phase, place = state.phase, state.place if state.phase == "bracket" else bracket.Place()
+        rings = state.rings if phase in ("atom", "bond") else ()
+        shut = tuple(ring[0] for ring in rings if not self._fits(state, ring))
+        return self._mask(phase, bool(state.branches), bool(state.rings), shut, place)
+
+    def _masked(
+        self, phase: str, branches: bool, rings: bool, shut: tuple[str, ...], place: bracket.Place
+    ) -> np.ndarray:
+        """What `allowed` gives wherever there are branches or not, rings or not, and these of them may not close."""
         found = np.zeros(self.size, dtype=bool)
-        found[[self._index[token] for token in self._names(state)]] = True
+        found[[self._index[token] for token in self._names(phase, branches, rings, shut, place)]] = True
+        found.flags.writeable = False
         return found
 
-    def _names(self, state: State) -> list[str]:
-        phase = state.phase
+    def _names(self, phase: str, branches: bool, rings: bool, shut: tuple[str, ...], place: bracket.Place) -> list[str]:
         if phase == "ended":
             return []
         if phase == "before":
             return [self._tokens[0]]
         if phase == "bracket":
             inside = [*bracket.ELEMENTS, *bracket.AROMATIC, *bracket.DIGITS, *bracket.CHIRAL, "*", "+", "-", ":"]
-            found = [token for token in inside if bracket.step(state.place, token)]
-            return [*found, "]"] if bracket.may_end(state.place) else found
+            found = [token for token in inside if bracket.step(place, token)]
+            return [*found, "]"] if bracket.may_end(place) else found
         found = [*ATOMS, "["]
         if phase in ("atom", "bond"):
-            opened = {number for number, _, _ in state.rings}
-            found += [ring for ring in RINGS if ring not in opened or self._ring_fits(state, ring)]
+            found += [ring for ring in RINGS if ring not in shut]
         if phase in ("atom", "branch"):
             found += BONDS
         if phase == "atom":
             found += ["("]
-            if state.branches:
+            if branches:
                 found += [")"]
             else:
-                found += ["."] + ([self._tokens[1]] if not state.rings else [])
+                found += ["."] + ([] if rings else [self._tokens[1]])
         return found
 
     @staticmethod
-    def _ring_fits(state: State, ring: str) -> bool:
-        for number, atom, bond in state.rings:
-            if number == ring:
-                directed = bond in ("/", "\\") and state.bond in ("/", "\\")
-                agrees = not bond or not state.bond or bond == state.bond or directed
-                return agrees and atom != state.atom and atom not in state.bound
-        return True
+    def _fits(state: State, ring: tuple[str, int, str]) -> bool:
+        """Whether a ring that is open may close here."""
+        _, atom, bond = ring
+        directed = bond in ("/", "\\") and state.bond in ("/", "\\")
+        agrees = not bond or not state.bond or bond == state.bond or directed
+        return agrees and atom != state.atom and atom not in state.bound
 
     def _count_needs(self, state: State) -> np.ndarray:
         needs, known = np.zeros(self.size, dtype=np.int64), dict[str, int]()

@@ -1,4 +1,4 @@
-"""Running a part of a model as in evaluation, whatever mode it is in."""
+"""Running a model, or a part of one, as in evaluation, whatever mode it is in."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
