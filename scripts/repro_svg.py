@@ -4,11 +4,12 @@
     python scripts/repro_svg.py --files 40 --mutants 500 --sequences 300
 
 Drawings are Debian's tango-icon-theme, adwaita-icon-theme, papirus-icon-theme and openclipart-svg, fetched by apt once.
-Of each file: whether it is read; whether the canonical XML (C14N, processing instructions aside) of what is written equals
-that of the file, of those that libxml2 reads, too, the others being listed; whether reading that gives the same tokens; and whether cairosvg draws both alike, at 64 pixels. Tokens
-are counted beside a byte-level BPE of 8,192 ids that is trained on half of the set and counted on the other, halves being
-drawn by the names of the files, as themes draw one icon in several sizes. Needs cairosvg and lxml. The exit code is 1 where
-something is not as it should be.
+Of each file: whether it is read; whether what is written is the same when it is read and written again; of those that libxml2
+reads, too, the others being listed, whether the canonical XML (C14N, processing instructions aside) of what is written equals
+that of the file, and whether it has the same tokens; and whether cairosvg draws both alike, at 64 pixels. Tokens are counted
+beside a byte-level BPE of 8,192 ids that is trained on half of the set and counted on the other, halves being drawn by the
+names of the files, as themes draw one icon in several sizes. Needs cairosvg and lxml. The exit code is 1 where something is not
+as it should be.
 """
 
 import argparse
@@ -91,9 +92,10 @@ def real_drawings(domain: SVGDomain, name: str, paths: list[Path]) -> bool:
             etree.fromstring(text.encode(), etree.XMLParser(huge_tree=True))
             counts["read by libxml2"] += 1
             counts["canonical"] += canonical(written) == canonical(text)
+            counts["same tokens"] += domain.parse(written) == indices
         except etree.XMLSyntaxError as error:
             troubles.append(f"{path.name}: libxml2 cannot read it ({error})")
-        counts["same tokens"] += domain.parse(written) == indices
+        counts["the same when written again"] += domain.write(domain.parse(written)) == written
         domain.grammar.read(indices)
         kept[path] = text, len(indices)
         if len(text) > LONGEST:
@@ -116,7 +118,8 @@ def real_drawings(domain: SVGDomain, name: str, paths: list[Path]) -> bool:
           flush=True)  # fmt: skip
     for trouble in troubles:
         print(f"  {trouble[:160]}")
-    right = counts["read"] == counts["same tokens"] == len(paths) and counts["canonical"] == counts["read by libxml2"]
+    right = counts["read"] == counts["the same when written again"] == len(paths)
+    right &= counts["canonical"] == counts["same tokens"] == counts["read by libxml2"]
     return right and counts["same pixels"] == counts["drawn"]
 
 

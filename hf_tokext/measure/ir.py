@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_tokext.errors import MissingExtraError, TextError
+from hf_tokext.measure.ir_files import ir_files, read_ir
 from hf_tokext.vocabulary.ir_lexer import LexemeError, lexemes
 from hf_tokext.vocabulary.ir_normal import structural_hash, type_names, without_metadata
 from hf_tokext.vocabulary.ir_parts import MODULE, Function, parts
@@ -182,56 +183,6 @@ def measure_ir(
             functions.append(IRFunction(**(asdict(function) | {"duplicate": function.hash in known})))
             known.add(function.hash)
     return IRMeasured(modules, functions, bad)
-
-
-def ir_files(paths: Sequence[str | Path]) -> list[Path]:
-    """Find the files of IR.
-
-    Args:
-        paths: files and folders.
-
-    Returns:
-        The files, those of a folder sorted.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        inside = sorted(each for each in path.rglob("*") if each.suffix in (".ll", ".bc") and each.is_file())
-        found += inside if path.is_dir() else [path]
-    return found
-
-
-def read_ir(path: str | Path) -> str:
-    """Read a module as text.
-
-    Args:
-        path: a file of text or bitcode.
-
-    Returns:
-        The text.
-
-    Raises:
-        TextError: it cannot be read, or is neither.
-        MissingExtraError: it is bitcode, and llvmlite is not installed.
-    """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise TextError(f"{path} cannot be read: {error.strerror}") from error
-    if data[:4] in (b"BC\xc0\xde", b"\xde\xc0\x17\x0b"):
-        try:
-            import llvmlite.binding as llvm
-        except ImportError as error:
-            raise MissingExtraError("llvmlite", "ir", "reading bitcode") from error
-        try:
-            return str(llvm.parse_bitcode(data))
-        except RuntimeError as error:
-            raise TextError(
-                f"{path} is no bitcode that LLVM {'.'.join(map(str, llvm.llvm_version_info))} reads: {error}"
-            ) from error
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise TextError(f"{path} is neither bitcode nor UTF-8") from error
 
 
 def language_of(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -123,15 +124,21 @@ def _differences(target: Vocabulary, base: Vocabulary, collisions: tuple[tuple[i
 def _only_has_more(target: Vocabulary, base: Vocabulary) -> bool:
     """Whether all that is new is added tokens, none of which is in a probe, so that each of these is cut as before."""
     known, more = base.spec.get("added_tokens") or [], target.spec.get("added_tokens") or []
-    if more[: len(known)] != known or any(
-        target.spec[key] != base.spec.get(key) for key in target.spec if key != "added_tokens"
-    ):
+    if more[: len(known)] != known or _rules(target) != _rules(base):
         return False
-    probes = (DIGIT_PROBE, *PROBES.values())
+    probes, texts = (DIGIT_PROBE, *PROBES.values()), {token["content"] for token in known}
     return all(
-        not token["normalized"] and not any(token["content"] in probe for probe in probes)
+        token["id"] >= len(base)  # an id of the base would have other bytes, or be a control token
+        and token["content"] not in texts  # the later one of two with one text has its way
+        and not token["normalized"]
+        and not any(token["content"] in probe for probe in probes)
         for token in more[len(known) :]
     )
+
+
+def _rules(vocabulary: Vocabulary) -> dict[str, Any]:
+    """All of a tokenizer.json but the added tokens; a part that is null is one that is left out."""
+    return {key: value for key, value in vocabulary.spec.items() if key != "added_tokens" and value is not None}
 
 
 def _other_rules(target: Vocabulary, base: Vocabulary) -> list[str]:

@@ -1,11 +1,12 @@
 """A normal form of LLVM modules: renaming locals, debug information and metadata make no difference to it."""
 
+import re
 from collections.abc import Iterable
 from hashlib import blake2b
 
 from hf_tokext.errors import TextError
-from hf_tokext.vocabulary.ir_lexer import matching
-from hf_tokext.vocabulary.ir_parts import TAIL, USES, Function, parts
+from hf_tokext.vocabulary.ir_lexer import CLOSERS, OPENERS, matching
+from hf_tokext.vocabulary.ir_parts import TAIL, USES, WITHOUT_RESULT, Function, parts
 
 
 def normalised(found: list[str]) -> list[str]:
@@ -182,6 +183,7 @@ def renamed(found: list[str], types: set[str]) -> tuple[list[str], dict[str, str
             define(_label(found[place]))
         elif found[place][0] == "%" and found[place + 1] == "=":
             define(_plain(found[place]))
+    open_ = ["{"]
     for place in range(first, len(found)):
         lexeme = found[place]
         label = _label(lexeme)
@@ -189,13 +191,47 @@ def renamed(found: list[str], types: set[str]) -> tuple[list[str], dict[str, str
             lexeme = names[label][1:] + ":"
         elif lexeme[0] == "%" and found[place - 4] != "blockaddress":
             name = _plain(lexeme)
-            if name not in names and name not in types and name[1:].isdecimal():
+            numbered = name not in types and name[1:].isdecimal()
+            if name not in names and (numbered or _is_no_type(found, place, open_)):
                 raise TextError(
-                    f"function {found[function.name]}: {name} is used and not defined; do all blocks have labels?"
+                    f"function {found[function.name]}: {name[:40]} is used and not defined"
+                    f"{'; do all blocks have labels?' if numbered else ', as a value or a block'}"
                 )
             lexeme = names.get(name, lexeme)
+        elif lexeme in OPENERS:
+            open_.append(lexeme)
+        elif lexeme in CLOSERS:
+            open_.pop()
         body.append(lexeme)
     return start + header + body, names
+
+
+def _is_no_type(found: list[str], place: int, open_: list[str]) -> bool:
+    """Whether a local must be a value or a block where it stands; types are other names, though spelt alike.
+
+    Args:
+        found: lexemes of a function.
+        place: of the local.
+        open_: brackets around it, from that of the body on.
+
+    Returns:
+        False where it may be a type.
+    """
+    before, behind = found[place - 1], found[place + 1]
+    if before in _BEFORE_VALUES or before[0] == "%" or _SIZED(before) or found[place - 4] == "addrspace":
+        return True
+    if open_[-1] == "(":  # an argument behind its attributes; a type stands alone there
+        return behind in (",", ")") and before not in ("(", ",", "to")
+    if open_[-1] == "[":  # of phi
+        return (before, behind) in (("[", ","), (",", "]"))
+    # the second of two operands that share their type
+    ends = behind in ",}" or behind in WITHOUT_RESULT | TAIL or _label(behind) or found[place + 2 : place + 3] == ["="]
+    return len(open_) == 1 and before == "," and found[place - 4] != "va_arg" and bool(ends)
+
+
+_BEFORE_VALUES = frozenset(("void", "half", "bfloat", "float", "double", "fp128", "x86_fp80", "ppc_fp128", "ptr", *"]}>*",
+                            "label", "token", "within", "from"))  # fmt: skip
+_SIZED = re.compile(r"i[0-9]++").fullmatch
 
 
 def _plain(local: str) -> str:

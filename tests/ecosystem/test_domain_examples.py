@@ -38,7 +38,13 @@ def ir_functions(run, folder):
     samples = sorted((folder / "out").glob("*.ll"))
     assert len(samples) == 60 and all(LLVMIRTokenizer()(each.read_text(encoding="utf-8")).input_ids for each in samples)
     page = (folder / "out" / "table.html").read_text(encoding="utf-8")
-    assert all(f"<td>{name}</td>" in page for name in ("held out", "trained", "bigrams", "untrained"))
+    assert re.findall("<th>(.*?)</th>", page) == ["held out", "trained", "bigrams", "untrained"]
+    cells = re.findall(
+        r"<td .*?<b>(\w+)</b>, (?:(\d+) instructions?, )?(\d+) tokens<pre>(.*?)</pre></td>", page, re.DOTALL
+    )
+    assert len(cells) == page.count("<td") == 32 and len({text for *_, text in cells}) == 32
+    assert cells[::4] == [("verifies", "3", cells[0][2], text) for *_, text in cells[::4]]
+    assert all(int(tokens) > 2 and (verdict == "refused") == (count == "") for verdict, count, tokens, _ in cells)
 
 
 def molecule_tokens(run, folder):
@@ -145,3 +151,27 @@ def test_shuffled_ids_are_those_of_rows_of_the_same_length():
     )
     batch = example["collate"](mixed[:3])
     assert batch["side_ids"].shape == (*batch["input_ids"].shape, 1)
+
+
+@pytest.mark.long
+def test_icons_of_one_name_are_told_apart_and_files_that_are_no_utf_8_are_left_out(run, tmp_path):
+    """As themes have them: one name in several folders; and captions of which file names keep the same letters."""
+    from PIL import Image
+
+    colors = {"red": "красный", "blue": "синий"}
+    for color, word in colors.items():
+        (tmp_path / "theme" / color).mkdir(parents=True)
+        for number in range(20):
+            (tmp_path / "theme" / color / f"icon {number}.svg").write_text(
+                f'<svg viewBox="0 0 16 16"><title>{chr(0x430 + number)} {word}</title><rect width="16" height="16" fill="{color}"/></svg>',
+                encoding="utf-8",
+            )
+    (tmp_path / "theme" / "latin.svg").write_bytes('<svg viewBox="0 0 16 16"><title>é</title></svg>'.encode("latin-1"))
+    said = run("svg/svg_icons", "theme", "--steps", "3", "--width", "32", "--length", "128", "--output", "out")
+    assert "41 files, 1 left out; 36 drawings to learn from, 4 held out" in said
+    asked = re.search(r"asked for: (.*); 4 drawings, all well-formed", said)[1].split(", ")
+    assert len(list((tmp_path / "out").glob("*.svg"))) == len(set(asked)) == 4
+    sheet, words = Image.open(tmp_path / "out" / "icons.png"), {(255, 0, 0): "красный", (0, 0, 255): "синий"}
+    seen = [[sheet.getpixel((104 * across + 56, 104 * down + 56)) for across in range(8)] for down in range(3)]
+    assert seen[0] == seen[1] and set(seen[0]) == set(words)  # files, and the same drawings on the grid
+    assert [words[color] for color in seen[2][:4]] == [caption.split()[-1] for caption in asked]

@@ -1,8 +1,13 @@
-import pytest
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+import copy
 
-from hf_tokext.vocabulary.alignment import align, digit_scheme
-from hf_tokext.vocabulary.pieces import read_vocabulary
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+from hf_tokext.vocabulary import alignment
+from hf_tokext.vocabulary.alignment import PROBES, align, digit_scheme
+from hf_tokext.vocabulary.pieces import read_vocabulary, tokenizer_spec
 from tests.handmade import bpe, metaspace
 from tests.tokenizers import byte_level
 from tests.transplant.sentencepiece_like import sentencepiece_like
@@ -104,3 +109,99 @@ def test_ids_that_share_their_bytes_are_a_warning_unless_one_is_a_byte_token():
     assert warning.startswith("1 groups of new ids share their bytes")
     quiet = align(SENTENCEPIECE, BYTE_LEVEL).warnings
     assert not any("share their bytes" in warning for warning in quiet)
+
+
+def lower_cased():
+    """A byte-level BPE behind a normalizer, with an added token that is in no text but in normalized ones."""
+    core = Tokenizer.from_str(byte_level(300).backend_tokenizer.to_str())
+    core.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    core.add_tokens([AddedToken("\uff11\uff12\uff13")])
+    return core
+
+
+def wordpiece():
+    letters = [*"abcdehlnorw1234567", "hello", "world"]
+    pieces = ["[UNK]", *letters, *(f"##{letter}" for letter in letters), "##lo"]
+    core = Tokenizer(models.WordPiece({piece: index for index, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    core.normalizer, core.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    return core
+
+
+def unigram():
+    pieces = ["<unk>", "\u2581", "\u2581a", "\u2581b", "Hello", "\u2581World", *"abcelodHW1234567", "123", "e\u0301"]
+    core = Tokenizer(models.Unigram([(piece, -float(index + 1)) for index, piece in enumerate(pieces)], 0))
+    core.pre_tokenizer = pre_tokenizers.Metaspace()
+    return core
+
+
+FAMILIES = {
+    "byte-level": byte_level(300),
+    "lower-cased": lower_cased(),
+    "Llama 2": sentencepiece_like(),
+    "Gemma": metaspace(
+        ["\u2581", "\u2581\u2581", *"abcHelo", "\u2581a", "\u2581b", "He"], added=("\u2581\u2581", "\n")
+    ),
+    "WordPiece": wordpiece(),
+    "Unigram": unigram(),
+    "words": digits_in_threes(),
+}
+SPECS = {name: tokenizer_spec(tokenizer) for name, tokenizer in FAMILIES.items()}
+PIECES = {name: sorted(Tokenizer.get_vocab(getattr(t, "backend_tokenizer", t))) for name, t in FAMILIES.items()}
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+SNIPPETS = [text[start:end] for text in (*PROBES.values(), "1234567", "<|x:1|>", "\uff11\uff12\uff13", "\u2581b", "\u0120b", "a|")
+            for start in range(len(text)) for end in range(start + 1, len(text) + 1)]  # fmt: skip
+
+
+@st.composite
+def with_more(draw):
+    """A tokenizer of some family, and the same with further added tokens: any texts, flags and places, known ones too."""
+    name = draw(st.sampled_from(sorted(SPECS)))
+    spec, more = SPECS[name], copy.deepcopy(SPECS[name])
+    known = Tokenizer.get_vocab(getattr(FAMILIES[name], "backend_tokenizer", FAMILIES[name]))
+    contents = st.one_of(st.sampled_from(SNIPPETS), st.sampled_from(PIECES[name]), st.text(min_size=1, max_size=3))
+    for content in draw(st.lists(contents, min_size=1, max_size=3, unique=True)):
+        flags = {flag: draw(st.booleans()) for flag in FLAGS}
+        token = {"id": known.setdefault(content, len(known)), "content": content} | flags
+        more["added_tokens"].append(token)
+    for part in ("normalizer", "pre_tokenizer"):
+        if draw(st.sampled_from([False] * 7 + [True])):
+            del more[part]
+    return spec, more
+
+
+def drop(spec, part):
+    return spec, {key: value for key, value in spec.items() if key != part}
+
+
+def added(name, content, index=None, **flags):
+    spec = SPECS[name]
+    token = dict.fromkeys(FLAGS, False) | {"id": index or len(read_vocabulary(spec)), "content": content} | flags
+    return spec, spec | {"added_tokens": [*spec["added_tokens"], token]}
+
+
+def known_id(name, content):
+    return read_vocabulary(SPECS[name]).ids_of_piece[content][0]
+
+
+@settings(max_examples=150, deadline=None)
+@given(with_more())
+@example(drop(SPECS["lower-cased"], "normalizer"))  # a part that is left out is one that differs
+@example(added("lower-cased", "\uff11\uff12\uff13", normalized=False))  # no longer found in 1234567
+@example(added("lower-cased", "\uff15\uff16", normalized=True))  # found in 1234567
+@example(added("byte-level", "34"))
+@example(added("Llama 2", "\u2581b", known_id("Llama 2", b" b"), special=True))  # stands for no text any more
+@example(added("Unigram", "\u2581b", known_id("Unigram", b" b"), special=True))
+def test_a_vocabulary_that_only_has_more_is_warned_of_as_if_all_were_compared(pair):
+    base, target = map(read_vocabulary, pair)
+    found = align(target, base).warnings
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alignment, "_only_has_more", lambda *_: False)
+        assert found == align(target, base).warnings
+
+
+def test_tokens_that_are_in_no_probe_are_not_compared(monkeypatch):
+    """The work that is saved: probes are encoded by neither vocabulary."""
+    monkeypatch.setattr(alignment, "_other_rules", lambda *_: pytest.fail("compared"))
+    for name in FAMILIES:
+        base, target = map(read_vocabulary, added(name, "<|x:1|>", lstrip=True, special=True))
+        assert align(target, base).warnings == ()

@@ -7,12 +7,13 @@ FOLDER is searched for .ll and .bc. Every function becomes a module of its own (
 held out, but for functions that the others have, too. `Trainer` trains a small Llama; then it, an untrained one,
 and a bigram model with the same data write functions under the same grammar, and llvmlite says how many parse and verify. Prints
 the bits that an instruction of the held-out functions costs each of them. The output folder gets the model, the samples as .ll, and
-table.html: what the held-out functions consist of beside the samples. Needs llvmlite and datasets.
+table.html: held-out functions beside the samples, and what LLVM says of them. Needs llvmlite and datasets.
 """
 
 import argparse
 import html
 import math
+from itertools import zip_longest
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -24,7 +25,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessorList, Tra
 
 from hf_tokext import GrammarLogitsProcessor, LLVMIRTokenizer
 from hf_tokext.errors import TextError
-from hf_tokext.measure.ir import ir_files, read_ir
+from hf_tokext.measure.ir_files import ir_files, read_ir
 
 TOY = "define i32 @f{0}(i32 %a) {{\n  %b = {1} i32 %a, {2}\n  %c = {3} i32 %b, %a\n  ret i32 %c\n}}\n"
 
@@ -103,23 +104,35 @@ def generated(model, tokenizer: LLVMIRTokenizer, count: int, length: int) -> lis
     return found
 
 
-def page(tokenizer: LLVMIRTokenizer, sets: dict[str, list[str]]) -> str:
-    """Some functions of each set: instructions, tokens, what LLVM says, and the text."""
-    rows = []
-    for name, texts in sets.items():
-        for text in texts[:8]:
+STYLE = (
+    "body{font:14px sans-serif}table{border-collapse:collapse;table-layout:fixed;width:100%}"
+    "th,td{border:1px solid #999;padding:6px;vertical-align:top;text-align:left}"
+    "pre{margin:6px 0 0;font-size:12px;white-space:pre-wrap;overflow-wrap:anywhere}"
+)
+COLOURS = {"verifies": "#dfd", "parses": "#ffd", "refused": "#fdd"}
+
+
+def page(sets: dict[str, list[str]], most: int = 8) -> str:
+    """Some functions of each set side by side: what LLVM says of them, their instructions, tokens and text."""
+    plain = LLVMIRTokenizer()  # what was written may have no normal form
+    columns = []
+    for texts in sets.values():
+        columns.append([])
+        for text in list(dict.fromkeys(texts))[:most]:
             parses, verifies, count = judged(text)
-            verdict = "verifies" if verifies else "parses" if parses else "is refused"
-            try:
-                tokens = str(len(tokenizer(text).input_ids))
-            except TextError:  # what was written has no normal form
-                tokens = "?"
-            cells = (name, verdict, str(count) if parses else "?", tokens, f"<pre>{html.escape(text[:900])}</pre>")
-            colour = {"verifies": "#dfd", "parses": "#ffd", "is refused": "#fdd"}[verdict]
-            rows.append(f'<tr style="background:{colour}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    head = "".join(f"<th>{each}</th>" for each in ("from", "LLVM says: it", "instructions", "tokens", "function"))
-    style = "table{border-collapse:collapse;font:14px sans-serif}td,th{border:1px solid #999;padding:4px;vertical-align:top}"
-    return f"<!doctype html><meta charset=utf-8><style>{style}</style><table><tr>{head}</tr>{''.join(rows)}</table>\n"
+            verdict = "verifies" if verifies else "parses" if parses else "refused"
+            facts = [
+                f"<b>{verdict}</b>",
+                *([f"{count} instruction{'s' * (count != 1)}"] if parses else []),
+                f"{len(plain(text).input_ids)} tokens",
+            ]
+            shown = html.escape(text if len(text) <= 900 else f"{text[:900]}\u2026")
+            columns[-1].append(f'<td style="background:{COLOURS[verdict]}">{", ".join(facts)}<pre>{shown}</pre></td>')
+    head = "".join(f"<th>{name}</th>" for name in sets)
+    rows = ("".join(cells) for cells in zip_longest(*columns, fillvalue="<td></td>"))
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    start = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Functions of LLVM IR</title><style>{STYLE}</style>'
+    return f"{start}<p>Functions, and what LLVM says of them<table><tr>{head}</tr>{body}</table>\n"
 
 
 def main() -> None:
@@ -193,7 +206,7 @@ def main() -> None:
               f"{len(good)} verify and have instructions, {sum(text not in known for text in good)} of them new")  # fmt: skip
         for number, text in enumerate(samples[name]):
             (options.output / f"{name}_{number:03}.ll").write_text(text, encoding="utf-8")
-    (options.output / "table.html").write_text(page(tokenizer, {"held out": texts, **samples}), encoding="utf-8")
+    (options.output / "table.html").write_text(page({"held out": texts, **samples}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -210,11 +210,10 @@ def main() -> None:
             max_length=options.length, logits_processor=[grammar], eos_token_id=tokenizer.pad_token_id,
         )  # fmt: skip
         drawn.append(tokenizer.decode(found[0].tolist()))
-    for (each, _, _), drawing in zip(asked, drawn, strict=True):
+    for number, ((each, _, _), drawing) in enumerate(zip(asked, drawn, strict=True), 1):
         tokenizer(drawing)  # raises where it is malformed
-        (options.output / f"{re.sub(r'[^a-z0-9]+', '_', each.caption.lower())}.svg").write_text(
-            drawing, encoding="utf-8"
-        )
+        name = re.sub(r"[^a-z0-9]+", "_", each.caption.lower())[:80]  # of several captions it may be the same
+        (options.output / f"{number}_{name}.svg").write_text(drawing, encoding="utf-8")
     sheet(
         [
             [original(each) for each, _ in shown],

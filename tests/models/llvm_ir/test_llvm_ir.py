@@ -224,6 +224,46 @@ def test_what_has_no_normal_form_is_refused(text, reason):
         NORMAL.parse(text)
 
 
+TYPES_TOO = """
+%x = type {{ i32, ptr }}
+define i32 @f(ptr %p, i32 %n, ptr %list, %x %whole) {{
+entry:
+  %made = alloca %x
+  %place = getelementptr inbounds %x, ptr %p, i32 0, i32 1
+  %loaded = load %x, ptr %p
+  %part = extractvalue %x %loaded, 0
+  %next = va_arg ptr %list, %x
+  %both = insertvalue {{ i32, %x }} poison, %x %next, 1
+  store %x %whole, ptr %p, align 8
+  %called = call %x @g(ptr sret(%x) align 8 %made, i32 noundef {argument})
+  %sum = add nsw i32 %part, {second}
+  %same = icmp eq ptr %p, {compared}
+  br i1 {condition}, label %more, label {target}
+more:
+  %phi = phi i32 [ %sum, %entry ], [ {ours}, {theirs} ]
+  call void {function}(i32 %phi)
+  ret i32 %phi
+}}
+declare %x @g(ptr, i32)
+"""
+OPERANDS = {
+    "argument": "%n", "second": "%n", "compared": "%p", "condition": "%same", "target": "%more", "ours": "%sum",
+    "theirs": "%more", "function": "%p",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", OPERANDS)
+@pytest.mark.parametrize("name", ["%x", "%nowhere"])
+def test_a_local_that_nothing_defines_is_refused_though_a_type_has_its_name(where, name):
+    """Types and values are other names; LLVM refuses it, too."""
+    good, bad = (TYPES_TOO.format(**OPERANDS | some) for some in ({}, {where: name}))
+    assert NORMAL.parse(good)
+    with pytest.raises(RuntimeError, match="undefined|invalid|basic block"):
+        llvm.parse_assembly(bad, llvm.create_context())
+    with pytest.raises(TextError, match=f"@f: {name} is used and not defined, as a value or a block"):
+        NORMAL.parse(bad)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.integers(-1, len(TEXT.tokens) + 1), max_size=120))
 def test_whatever_is_written_is_read_and_balanced(indices):

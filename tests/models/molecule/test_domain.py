@@ -8,7 +8,9 @@ pytest.importorskip("selfies")
 from rdkit import Chem
 
 from hf_tokext.errors import TextError
+from hf_tokext.models.molecule import bracket
 from hf_tokext.models.molecule.domain import MoleculeDomain
+from hf_tokext.models.molecule.grammar_smiles import ATOMS, BONDS, RINGS
 from hf_tokext.models.molecule.tokenization_molecule import MoleculeTokenizer
 
 SELFIES, SMILES = MoleculeDomain(), MoleculeDomain("smiles")
@@ -107,3 +109,39 @@ def test_a_saved_tokenizer_is_the_same(tmp_path, notation):
 def test_what_is_wrong_is_said_for_people(notation, text, message):
     with pytest.raises(TextError, match=message):
         MoleculeDomain(notation).parse(text)
+
+
+def may_follow(state):
+    """Names of the tokens that may follow in SMILES, said of the whole state."""
+    if state.phase == "bracket":
+        inside = [*bracket.ELEMENTS, *bracket.AROMATIC, *bracket.DIGITS, *bracket.CHIRAL, "*", "+", "-", ":"]
+        return {each for each in inside if bracket.step(state.place, each)} | (
+            {"]"} if bracket.may_end(state.place) else set()
+        )
+    found = {*ATOMS, "["}
+    if state.phase in ("atom", "bond"):
+        found |= set(RINGS)
+        for number, atom, bond in state.rings:
+            sides = {bond, state.bond} - {""}
+            if atom == state.atom or atom in state.bound or not (len(sides) < 2 or sides <= {"/", "\\"}):
+                found.remove(number)
+    if state.phase in ("atom", "branch"):
+        found |= set(BONDS)
+    if state.phase == "atom":
+        found |= {"(", ")"} if state.branches else {"(", "."} if state.rings else {"(", ".", "close"}
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 2**30)), max_size=40))
+def test_what_may_follow_is_kept_by_all_that_it_depends_on(choices):
+    grammar, likely = SMILES.grammar, ["C", "=", "/", "\\", "(", ")", "ring1", "ring2", ".", "[", "]", "N", "+", "1"]
+    state = grammar.advance(grammar.start(), 0)
+    for common, choice in choices:
+        allowed = grammar.allowed(state)
+        assert {SMILES.tokens[index] for index in np.flatnonzero(allowed)} == may_follow(state)
+        with pytest.raises(ValueError, match="read-only"):
+            allowed[0] = True
+        index = SMILES.index(likely[choice % len(likely)]) if common else choice % grammar.size
+        if index > 1 and allowed[index]:
+            state = grammar.advance(state, index)
