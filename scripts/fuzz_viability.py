@@ -20,6 +20,7 @@ import unicodedata
 from collections import deque
 from collections.abc import Hashable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from itertools import chain, islice, product
 from pathlib import Path
 
@@ -62,9 +63,13 @@ def _topics() -> Iterator[str]:
             yield text[:CHUNK]
 
 
+@lru_cache
+def _letters() -> list[str]:
+    return [c for c in map(chr, range(0x110000)) if unicodedata.category(c) not in ("Cs", "Co", "Cn")]
+
+
 def _scripts(draw: random.Random) -> Iterator[str]:
-    letters = [chr(point) for point in range(0x110000) if unicodedata.category(chr(point))[0] in "LMNPSZC"]
-    letters = [c for c in letters if unicodedata.category(c) not in ("Cs", "Co", "Cn")]
+    letters = _letters()
     while True:
         start = draw.randrange(len(letters))
         near = letters[start : start + draw.choice((20, 100, 1000))] + list(" ")

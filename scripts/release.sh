@@ -95,7 +95,7 @@ example() {
 snippets() {
     wheel_environment
     local wheels=(dist/*.whl)
-    "$python" -m pip install --quiet -c constraints.txt "${wheels[0]}[plots,words,fast]" # as README says
+    "$python" -m pip install --quiet -c constraints.txt "${wheels[0]}[plots,words,fast,svg,molecules,ir,codec]" # as README and the pages say
     "$TOKEXT_VENV/bin/python" scripts/snippets.py --python "$python"
 }
 

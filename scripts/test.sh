@@ -37,7 +37,7 @@ build_docs() {
 
 types=$(mktemp)
 trap 'rm -f "$types"' EXIT
-"$bin/mypy" >"$types" 2>&1 & # takes as long as all that comes before it
+"$bin/mypy" >"$types" 2>&1 & # takes a minute of one core: beside the others
 checker=$!
 checked_types() {
     wait "$checker"
@@ -51,8 +51,8 @@ check "format" "$bin/ruff" format --check .
 check "docstrings" "$bin/pydoclint" --quiet hf_tokext
 check "docs" build_docs
 check "floors" "$bin/lint-imports" --no-cache
-check "types" checked_types
 check "tests" "$bin/pytest" -n 2 --dist worksteal "$@"
+check "types" checked_types
 
 if ((${#failed[@]})); then
     printf '\nfailed: %s\n' "${failed[*]}"

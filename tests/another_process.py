@@ -1,7 +1,7 @@
 """Programs run by themselves, with this package or as if it were not installed.
 
-Each runs in a process of its own that has imported nothing but torch: that takes longer than all else, so one process imports
-it, and is forked for each program.
+Each runs in a process of its own that has imported nothing but torch and other packages that transformers imports, and not
+transformers itself: that takes longer than all else, so one process imports them, and is forked for each program.
 """
 
 import os
@@ -13,6 +13,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+IMPORTED = ["torch", "torch._dynamo", "torch.distributed.checkpoint", "torch.distributed.fsdp"]
+IMPORTED += ["accelerate", "huggingface_hub.hf_api", "jinja2", "scipy.optimize"]
 BLOCK = """
 import sys
 from importlib.abc import MetaPathFinder
@@ -33,7 +35,7 @@ def in_another_process(*parts, without_package=False):
 def run_program(code, *arguments, check=False, **environment):
     """Run a program, as `python -c` would; gives what `subprocess.run` does."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["torch"])
+    context.set_forkserver_preload(IMPORTED)
     with TemporaryDirectory() as folder:
         given = [str(argument) for argument in arguments]
         process = context.Process(target=_run, args=(folder, code, given, {**os.environ, **environment}))

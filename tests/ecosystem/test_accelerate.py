@@ -171,19 +171,39 @@ def losses_of(folder):
     return [entry["loss"] for entry in state["log_history"] if "loss" in entry]
 
 
+OPTIONS = ("--toy", "--steps", "2", "--batch", "4", "--output")
+
+
+def example_launched(name, run, output):
+    """What both processes print."""
+    return launch(EXAMPLES / f"{name}.py", *OPTIONS, output)
+
+
+def example_forked(name, run, output):
+    """The same, without the launcher's start-up."""
+
+    def child():
+        said = run(name, *OPTIONS, str(output))
+        (output.parent / f"said by {os.environ['RANK']}").write_text(said, encoding="utf-8")
+
+    in_two_processes(child)
+    return "".join((output.parent / f"said by {rank}").read_text(encoding="utf-8") for rank in (0, 1))
+
+
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 @pytest.mark.parametrize(
-    "name",
+    ("name", "start"),
     [
-        "finetune_trainer",
-        pytest.param("finetune_lora_added_tokens", marks=pytest.mark.long),
-        pytest.param("finetune_lora_new_vocabulary", marks=pytest.mark.long),
-        pytest.param("train_bytes", marks=pytest.mark.long),
+        ("finetune_trainer", example_forked),
+        pytest.param("finetune_trainer", example_launched, marks=pytest.mark.long),
+        pytest.param("finetune_lora_added_tokens", example_launched, marks=pytest.mark.long),
+        pytest.param("finetune_lora_new_vocabulary", example_launched, marks=pytest.mark.long),
+        pytest.param("train_bytes", example_launched, marks=pytest.mark.long),
     ],
 )
-def test_the_examples_under_the_launcher(name, run, tmp_path):
+def test_the_examples_in_two_processes(name, start, run, tmp_path):
     """transformers' own Trainer in two processes: files are made once, and the same is learnt as in one."""
-    said = launch(EXAMPLES / f"{name}.py", "--toy", "--steps", 2, "--batch", 4, "--output", tmp_path / "two")
+    said = start(name, run, tmp_path / "two")
     alone = run(name, "--toy", "--steps", "2", "--batch", "8", "--output", "one")
     for words in (said, alone):
         assert words.count("bits per byte") == words.count("saved in") == 1

@@ -20,6 +20,7 @@ KEPT_BYTES = 1 << 26
 KEPT_STATES = 1 << 16
 WITNESSES = 8
 INSIDE, UNOPENED, BARE = 0, 1, 2  # the text has begun; the space before it is to come; only that space has come
+ANY_SEAM = "any"  # any end of a text at all: what follows must not combine with what stands before it
 
 
 class BpeState(NamedTuple):
@@ -31,7 +32,7 @@ class BpeState(NamedTuple):
         begun: first bytes of a character.
         phase: how far the space is that the tokenizer puts before a text.
         live: added tokens whose match has begun.
-        seam: last characters, which the next may combine with.
+        seam: last characters, which the next may combine with; or `ANY_SEAM`.
     """
 
     last: int
@@ -79,6 +80,7 @@ class BpeViability(Viability[BpeState]):
         self._find_joining()
         self._masks = Kept(self._mask, max(64, KEPT_BYTES // model.size))
         self._proofs = Kept(self._proof, max(64, KEPT_BYTES // model.size))
+        self._apart = Kept(self._joining_with_nothing, KEPT_STATES)
         self._following: Kept[Live, list[int]] = Kept(
             lambda live: self._matches.following(live, self._added), KEPT_STATES
         )
@@ -92,7 +94,7 @@ class BpeViability(Viability[BpeState]):
         plain = [i for i in np.flatnonzero(self._words.usable).tolist() if not shapes.heads[i]]
         self._joining = [i for i in plain if shapes.texts[i] and joins(shapes.texts[i][0])]
         lonely = (i for i in plain if not shapes.texts[i])
-        self._may_join = [i for i in lonely if self._composition.may_join(shapes.tails[i])]
+        self._may_join = np.array([i for i in lonely if self._composition.may_join(shapes.tails[i])], dtype=np.int64)
 
     def start(self) -> BpeState:
         """State before the first id of a text."""
@@ -126,7 +128,10 @@ class BpeViability(Viability[BpeState]):
 
     def _mask(self, state: BpeState) -> np.ndarray:
         found, done = self._options(state, proven=True)
-        for index in self._doubtful(state, found & ~done):
+        unfinished = found & ~done
+        if state.begun and state.seam not in ("", ANY_SEAM):
+            unfinished &= ~self._masks(state._replace(seam=ANY_SEAM))  # what holds after any text holds after this one
+        for index in self._doubtful(state, unfinished):
             found[index] = self._viable(self._advance(state, index))
         if self.complete(state):
             found[self._special] = True
@@ -142,8 +147,26 @@ class BpeViability(Viability[BpeState]):
         if state.live:
             found += self._matches.after_live(state.live)[1].tolist()
         if state.seam:
-            found += [index for index in self._may_join if unfinished[index] and not self._has_witness(state, index)]
+            found += self._may_join[unfinished[self._may_join] & ~self._apart_at(state)].tolist()
         return [index for index in dict.fromkeys(found) if unfinished[index]]
+
+    def _apart_at(self, state: BpeState) -> np.ndarray:
+        """Those of `_may_join` whose character need not combine with the text before it: [n] bool."""
+        known = np.zeros(len(self._may_join), dtype=bool)
+        for guess in state.guesses if not state.live else ():
+            if guess.path == FREE:
+                known |= self._apart((guess.state, 1))
+                if state.last != NO_ID:
+                    known |= self._apart((guess.state, 0)) & self._model.stand(state.last, self._may_join)
+        return known
+
+    def _joining_with_nothing(self, place: Place) -> np.ndarray:
+        """Those of `_may_join` that make a viable sequence at a place whatever text ends there: [n] bool."""
+        after = self._words.walk(place)[self._may_join]
+        ids = zip(self._may_join.tolist(), after.tolist(), strict=True)
+        return np.array(
+            [state != DEAD and self._leads_on(index, state, place[1], ANY_SEAM) for index, state in ids], dtype=bool
+        )
 
     def _options(self, state: BpeState, proven: bool) -> tuple[np.ndarray, np.ndarray]:
         """[V] bool: ids that some guess is left after, or that are proven; [V] bool: ids that make a whole text."""
@@ -162,6 +185,8 @@ class BpeViability(Viability[BpeState]):
     def _refuse(self, key: tuple[bytes, str]) -> list[int]:
         """Ids whose first character is composed with the one before it."""
         begun, seam = key
+        if seam == ANY_SEAM:
+            return self._words.completing(begun).joining if begun else self._joining
         fixed, shapes = self._composition.fixed, self._shapes
         if not begun:
             return [index for index in self._joining if not fixed(seam + shapes.texts[index])]
@@ -177,7 +202,8 @@ class BpeViability(Viability[BpeState]):
         guesses, begun, text = self._words.read(state.guesses, state.begun, state.last, index)
         first = state.phase == UNOPENED
         live = self._matches.read(state.live, piece)
-        seam = self._composition.seam(state.seam + text) if text else state.seam
+        before = "" if state.seam == ANY_SEAM else state.seam
+        seam = self._composition.seam(before + text) if text else state.seam
         return BpeState(index, frozenset(guesses), begun, BARE if first and piece in self._bare else INSIDE, live, seam)
 
     def _search(self, state: BpeState) -> bool:
@@ -198,20 +224,29 @@ class BpeViability(Viability[BpeState]):
     def _proof(self, place: Place) -> np.ndarray:
         """[V] bool: ids that make a viable sequence at a place, if nothing before them but the place matters."""
         after = self._words.walk(place)
-        steps, accepts = self._words.automaton.steps, self._words.automaton.accepts
-        proven = accepts[after] & self._shapes.whole
+        proven = self._words.automaton.accepts[after] & self._shapes.whole
         for index in np.flatnonzero((after != DEAD) & ~proven).tolist():
-            text, tail = self._shapes.texts[index], self._shapes.tails[index]
-            guess = Guess(int(after[index]), 0 if text else place[1], self._model.opens(index) if place[1] else 0)
-            live = self._matches.read((), self._pieces[index] or b"")
-            ways = self._completed_by(index) if tail and not live else []
-            seam = self._composition.seam(text) if text else ""
-            proven[index] = any(
-                accepts[steps[guess.state, guess.cut, letter]] and self._composition.fixed(seam + character)
-                for letter, character in ways
-            ) or self._viable(BpeState(index, frozenset((guess,)), tail, INSIDE, live, seam))
+            proven[index] = self._leads_on(index, int(after[index]), place[1], "")
         proven.flags.writeable = False
         return proven
+
+    def _leads_on(self, index: int, state: int, cut: int, seam: str) -> bool:
+        """Whether further ids make a whole text after an id, the automaton's state after it being this one."""
+        steps, accepts = self._words.automaton.steps, self._words.automaton.accepts
+        text, tail = self._shapes.texts[index], self._shapes.tails[index]
+        guess = Guess(state, 0 if text else cut, self._model.opens(index) if cut else 0)
+        live = self._matches.read((), self._pieces[index] or b"")
+        ways = self._completed_by(index) if tail and not live else []
+        seam = self._composition.seam(text) if text else seam
+        return any(
+            accepts[steps[state, guess.cut, letter]] and self._combines_not(seam, character)
+            for letter, character in ways
+        ) or self._viable(BpeState(index, frozenset((guess,)), tail, INSIDE, live, seam))
+
+    def _combines_not(self, seam: str, character: str) -> bool:
+        """Whether a character leaves the end of the text before it as it is."""
+        joins, fixed = self._composition.joins, self._composition.fixed
+        return not joins(character) if seam == ANY_SEAM else fixed(seam + character)
 
     def _witnesses(self, index: int) -> list[tuple[int, str]]:
         """Some characters, with their letters, that one more token completes after one that ends within a character."""
@@ -219,17 +254,6 @@ class BpeViability(Viability[BpeState]):
         fits = self._shapes.bare_heads[completing.ids] & self._model.stand(index, completing.ids)
         ids, letters = completing.ids[fits][:WITNESSES].tolist(), completing.letters[fits].tolist()
         return [(letter, (tail + self._shapes.heads[i]).decode()) for i, letter in zip(ids, letters, strict=False)]
-
-    def _has_witness(self, state: BpeState, index: int) -> bool:
-        """Whether one of those characters is known to do, after a text whose end it may combine with."""
-        steps, accepts = self._words.automaton.steps, self._words.automaton.accepts
-        stands = state.last != NO_ID and bool(self._model.stand(state.last, index))
-        cuts = (0, 1) if stands else (1,)
-        places = [(guess.state, cut) for guess in state.guesses if guess.path == FREE for cut in cuts]
-        return not state.live and any(
-            self._composition.fixed(state.seam + character) and any(accepts[steps[place][letter]] for place in places)
-            for letter, character in self._completed_by(index)
-        )
 
 
 def _ordinary_pieces(vocabulary: Vocabulary) -> list[bytes | None]:

@@ -89,6 +89,7 @@ class BpeWords:
             if spelt or not composition.fixed(text):
                 self.usable[index] = False
         self.walk = Kept(self._walk, max(64, KEPT_BYTES // (2 * model.size)))
+        self.ends_after = Kept(self._ends_after, max(64, KEPT_BYTES // (2 * model.size)))
         self.completing = Kept(self._completing, KEPT_BEGUN)
 
     def _note(self, character: str) -> None:
@@ -133,6 +134,10 @@ class BpeWords:
             if not known[key]:
                 found[index] = DEAD
         return found
+
+    def _ends_after(self, place: Place) -> np.ndarray:
+        """[V] bool: tokens after which a text may end, as far as the automaton knows."""
+        return self.automaton.accepts[self.walk(place)] & self._shapes.whole
 
     def _completing(self, begun: bytes) -> Completing:
         done, longer = self._shapes.completing(begun)
@@ -195,9 +200,9 @@ class BpeWords:
     ) -> tuple[np.ndarray, np.ndarray]:
         after = self.walk(place)
         left = after != DEAD if proof is None else proof(place)
-        ends = self.automaton.accepts[after] & self._shapes.whole
+        ends = self.ends_after(place)
         if no_words:
-            left = left.copy()
+            left, ends = left.copy(), ends.copy()
             left[no_words], ends[no_words] = after[no_words] != DEAD, False
         return left, ends
 

@@ -106,6 +106,17 @@ def test_texts_that_the_normalizer_changes_are_left_out(normalizer):
             assert left, text
 
 
+@pytest.mark.parametrize("accents", ["\u0301", "\u0301\u0316"])
+def test_the_first_byte_of_an_accent_is_viable_if_one_stays_apart(accents):
+    # U+0301 is composed with e and not with x, U+0316 with neither: what a byte that begins them may lead to hangs on
+    # what stands before it.
+    alphabet, normalizer = "ex" + accents, normalizers.NFC()
+    for seed in range(2):
+        core = byte_level("gpt2", alphabet, seed, normalizer=normalizer)
+        near, wanted = check(core, alphabet, 6, 5, lambda text: normalizer.normalize_str(text) == text)
+        assert wanted > near > 10
+
+
 def test_added_runs_of_the_mark_are_tokens_of_the_model():
     # Gemma's: the raw text has spaces, so they are never matched there; the model gives the same id all the same.
     core = sentencepiece("gemma", " b", "", 3)
