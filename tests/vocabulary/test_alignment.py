@@ -1,12 +1,13 @@
 import copy
+import json
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from hf_tokext.vocabulary import alignment
-from hf_tokext.vocabulary.alignment import PROBES, align, digit_scheme
+from hf_tokext.vocabulary.alignment import DIGIT_PROBE, PROBES, align, digit_scheme
 from hf_tokext.vocabulary.pieces import read_vocabulary, tokenizer_spec
 from tests.handmade import bpe, metaspace
 from tests.tokenizers import byte_level
@@ -169,6 +170,19 @@ def with_more(draw):
     return spec, more
 
 
+def encodes(spec):
+    """Whether tokenizers can: it panics at letters of several bytes where a normalizer leaves nothing of an added token."""
+    backend = Tokenizer.from_str(json.dumps(spec))
+    try:
+        for text in (DIGIT_PROBE, *PROBES.values()):
+            backend.encode(text)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        return False
+    return True
+
+
 def drop(spec, part):
     return spec, {key: value for key, value in spec.items() if key != part}
 
@@ -192,6 +206,7 @@ def known_id(name, content):
 @example(added("Llama 2", "\u2581b", known_id("Llama 2", b" b"), special=True))  # stands for no text any more
 @example(added("Unigram", "\u2581b", known_id("Unigram", b" b"), special=True))
 def test_a_vocabulary_that_only_has_more_is_warned_of_as_if_all_were_compared(pair):
+    assume(encodes(pair[1]))
     base, target = map(read_vocabulary, pair)
     found = align(target, base).warnings
     with pytest.MonkeyPatch.context() as patch:
