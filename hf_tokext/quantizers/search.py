@@ -33,9 +33,8 @@ def nearest(values: Tensor, codes: Tensor, by: str = "distance") -> Tensor:
         block = min(BLOCK, len(codes))
         columns = -(-len(codes) // block) * block
         step = min(max(AT_ONCE // columns, 1), max(len(values), 1))
-        scores = values.new_full(
-            (step, columns), -torch.inf
-        )  # written into again and again: fresh memory costs a product
+        scores = values.new_empty((step, columns))  # for all parts: memory that is new costs as much as a product
+        scores[:, len(codes) :] = -torch.inf
         found = []
         for part in values.split(step):
             torch.addmm(halves, part, codes.t(), beta=-1, out=scores[: len(part), : len(codes)])
