@@ -64,9 +64,8 @@ def main() -> None:
         model.save_pretrained(args.output / "base")
         tokenizer.save_pretrained(args.output / "base")
     accelerator.wait_for_everyone()
-    model = AutoModelForCausalLM.from_pretrained(
-        args.output / "base", dtype="float32"
-    )  # the adapter will name this folder
+    # the adapter will name this folder
+    model = AutoModelForCausalLM.from_pretrained(args.output / "base", dtype="float32")
     tokenizer = AutoTokenizer.from_pretrained(args.output / "base")
 
     ids = tokenizer.convert_tokens_to_ids(list(meanings))

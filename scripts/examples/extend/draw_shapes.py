@@ -63,9 +63,8 @@ def main() -> None:
     model, tokenizer, _ = extend_model(model, AutoTokenizer.from_pretrained(args.base), ["svg"])
     model.save_pretrained(args.output / "base")
     tokenizer.save_pretrained(args.output / "base")
-    model = AutoModelForCausalLM.from_pretrained(
-        args.output / "base", dtype="float32"
-    )  # the adapter will name this folder
+    # the adapter will name this folder
+    model = AutoModelForCausalLM.from_pretrained(args.output / "base", dtype="float32")
 
     svg, space = domains_of(tokenizer)["svg"], Spaces.read(tokenizer)["svg"]
     rows = trainable_rows(model, range(space.base, space.base + space.size))
