@@ -11,13 +11,13 @@ import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
 from hf_tokext.errors import CheckpointError, OutputExistsError
-from hf_tokext.hub.codecs import REPORT as CODEC_REPORT
 from hf_tokext.hub.codecs import codec_facts
 from hf_tokext.hub.facts import facts, last_measurement, read_bits
 from hf_tokext.hub.files import MARKED
 from hf_tokext.hub.licences import licence_of, one_line
 from hf_tokext.hub.loading import auto_class, distributions, loading_code, read_object
 from hf_tokext.hub.templates import template_folder
+from hf_tokext.models.codec_report import REPORT as CODEC_REPORT
 from hf_tokext.transplant.checkpoint_source import checked_file
 from hf_tokext.transplant.report import REPORT_JSON
 

@@ -8,9 +8,8 @@ from typing import Any
 from hf_tokext.errors import CheckpointError
 from hf_tokext.hub.licences import one_line
 from hf_tokext.hub.loading import read_object
+from hf_tokext.models.codec_report import CURVES, REPORT, SAMPLES
 
-REPORT = "hf_tokext_codec.json"  # as `tokext codec train` names it
-SAMPLES, CURVES = "hf_tokext_samples.png", "hf_tokext_curves.png"
 THINGS = {"image": "images", "audio": "recordings", "depth": "depth maps"}
 EXTRAS = {"image": "vision", "audio": "audio"}  # what reading files of it needs
 IMAGE = """values = processor("picture.png", return_tensors="pt")["pixel_values"]

@@ -20,14 +20,13 @@ from hf_tokext.measure.audio import si_snr
 from hf_tokext.measure.images import psnr
 from hf_tokext.measure.plots import figure, plot_losses, plot_pairs
 from hf_tokext.models.codec import ModalityCodec
+from hf_tokext.models.codec_report import CURVES, REPORT, SAMPLES
 from hf_tokext.training.codec_files import find_files
 from hf_tokext.training.heal import processes
 from hf_tokext.training.modalities import Modality
 from hf_tokext.training.stopped_run import forget, last_checkpoint, work_folder
 from hf_tokext.transplant.folder import output_folder, refuse_existing, refuse_overlap
 
-REPORT = "hf_tokext_codec.json"
-CURVES, SAMPLES = "hf_tokext_curves.png", "hf_tokext_samples.png"
 HELD_OUT = 10  # one file of so many is not learned from
 MOST_HELD = 256  # files that are measured on
 SHOWN = 8
