@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         HubTokenError,
         HubUnavailableError,
         MissingExtraError,
+        ModalityError,
         OutputExistsError,
         QuantizedCheckpointError,
         QuantizerError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         domains_of,
         extend_checkpoint,
         extend_model,
+        extend_with_codecs,
         init_rows,
         keep_to_grammar,
         make_domain,
@@ -74,6 +76,9 @@ if TYPE_CHECKING:
     from hf_tokext.models.molecule.e3fp import E3FP
     from hf_tokext.models.molecule.processing_molecule import MoleculeProcessor
     from hf_tokext.models.molecule.tokenization_molecule import MoleculeTokenizer
+    from hf_tokext.models.multimodal.configuration_multimodal import MultimodalConfig
+    from hf_tokext.models.multimodal.modeling_multimodal import MultimodalForCausalLM, MultimodalModel
+    from hf_tokext.models.multimodal.processing_multimodal import MultimodalProcessor
     from hf_tokext.models.side_channel.configuration_side_channel import SideChannelConfig
     from hf_tokext.models.side_channel.modeling_side_channel import (
         SideChannelForCausalLM,
@@ -112,8 +117,9 @@ __all__ = [
     "FontError", "GlyphConfig", "GlyphForCausalLM", "GlyphModel", "GlyphTokenizer", "Grammar",
     "GrammarLogitsProcessor", "HubError", "HubReadOnlyError", "HubTokenError", "HubUnavailableError",
     "ImageCodecConfig", "ImageCodecImageProcessor", "ImageCodecModel", "InitializedRow", "InitializedRows",
-    "LLVMIRDomain", "LLVMIRTokenizer", "MissingExtraError", "ModalityCodec", "MoleculeCollator", "MoleculeDomain",
-    "MoleculeProcessor", "MoleculeTokenizer", "OutputExistsError", "PeriodDiscriminator", "Pushed",
+    "LLVMIRDomain", "LLVMIRTokenizer", "MissingExtraError", "ModalityCodec", "ModalityError", "MoleculeCollator",
+    "MoleculeDomain", "MoleculeProcessor", "MoleculeTokenizer", "MultimodalConfig", "MultimodalForCausalLM",
+    "MultimodalModel", "MultimodalProcessor", "OutputExistsError", "PeriodDiscriminator", "Pushed",
     "QuantizedCheckpointError", "Quantizer", "QuantizerError", "QuantizerOutput", "RegistrationError", "Report",
     "RepositoryClashError", "RowMethodError", "RowProblem", "Rows", "SVGDomain", "SVGTokenizer",
     "SideChannelConfig", "SideChannelForCausalLM", "SideChannelForConditionalGeneration", "SpectrumDiscriminator",
@@ -121,11 +127,11 @@ __all__ = [
     "TokextError", "UnsafeCheckpointError", "UnsupportedModelError", "VerificationError", "VocabularyError",
     "WrappedAudioCodec", "WrappedAudioCodecConfig", "bits_per_byte", "byteify", "caption_of", "complete",
     "ctc_spans", "decode_files", "domains_of", "drawing_dataset", "encode_files", "extend_checkpoint",
-    "extend_model", "heal_checkpoint", "heal_model", "init_rows", "keep_to_grammar", "keep_tokenizer",
-    "lm_features", "make_domain", "make_quantizer", "make_rows", "measure_ir", "name_classes", "push_checkpoint",
-    "read_drawings", "read_molecule", "register_domain", "register_family", "register_row_method", "render_card",
-    "rewrite_digits", "score_bytes", "speech_features", "train_codec", "train_tokenizer", "trainable_rows",
-    "transplant_checkpoint", "transplant_tokenizer", "write_card",
+    "extend_model", "extend_with_codecs", "heal_checkpoint", "heal_model", "init_rows", "keep_to_grammar",
+    "keep_tokenizer", "lm_features", "make_domain", "make_quantizer", "make_rows", "measure_ir", "name_classes",
+    "push_checkpoint", "read_drawings", "read_molecule", "register_domain", "register_family",
+    "register_row_method", "render_card", "rewrite_digits", "score_bytes", "speech_features", "train_codec",
+    "train_tokenizer", "trainable_rows", "transplant_checkpoint", "transplant_tokenizer", "write_card",
 ]  # fmt: skip
 
 _ROOMS = {
@@ -162,6 +168,10 @@ _ROOMS = {
     "MoleculeDomain": "hf_tokext.models.molecule.domain",
     "MoleculeProcessor": "hf_tokext.models.molecule.processing_molecule",
     "MoleculeTokenizer": "hf_tokext.models.molecule.tokenization_molecule",
+    "MultimodalConfig": "hf_tokext.models.multimodal.configuration_multimodal",
+    "MultimodalForCausalLM": "hf_tokext.models.multimodal.modeling_multimodal",
+    "MultimodalModel": "hf_tokext.models.multimodal.modeling_multimodal",
+    "MultimodalProcessor": "hf_tokext.models.multimodal.processing_multimodal",
     "PeriodDiscriminator": "hf_tokext.models.speech_codec.discriminators",
     "Pushed": "hf_tokext.hub",
     "Quantizer": "hf_tokext.quantizers",
@@ -192,6 +202,7 @@ _ROOMS = {
     "encode_files": "hf_tokext.training.codec_codes",
     "extend_checkpoint": "hf_tokext.extend",
     "extend_model": "hf_tokext.extend",
+    "extend_with_codecs": "hf_tokext.extend",
     "heal_checkpoint": "hf_tokext.training",
     "heal_model": "hf_tokext.training",
     "init_rows": "hf_tokext.extend",

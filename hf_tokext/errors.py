@@ -77,6 +77,10 @@ class CodecError(TokextError, ValueError):
     """Values or codes do not fit a codec, or a folder holds none."""
 
 
+class ModalityError(TokextError, ValueError):
+    """Text and what stands in it do not fit each other, or a codec is not the one that a language model has learnt."""
+
+
 class MissingExtraError(TokextError, ImportError):
     """An optional dependency is needed; the message names the extra to install."""
 

@@ -82,7 +82,10 @@ def domains_of(tokenizer: PreTrainedTokenizerBase) -> dict[str, Domain]:
         CheckpointError: what the tokenizer keeps of its spaces is damaged.
     """
     found = {}
-    for name, space in Spaces.read(tokenizer).items():
+    spaces = Spaces.read(tokenizer)
+    for name, space in spaces.items():
+        if name in spaces.codes:
+            continue
         domain = found[name] = make_domain(name, space.settings)
         texts = [domain.text_of(index) for index in range(len(domain.tokens))]
         if tokenizer.convert_tokens_to_ids(texts) != list(range(space.base, space.base + space.size)):

@@ -30,4 +30,5 @@ def keep_to_grammar(
     if not spaces:
         raise VocabularyError("the tokenizer has no domains: extend the model first (hf_tokext.extend_model)")
     domains = [(domain, spaces[name].base) for name, domain in domains_of(tokenizer).items()]
-    return GrammarLogitsProcessor(domains, max_length, only, tokenizer.eos_token_id)  # type: ignore[arg-type]
+    codes = [(space, space.grammar_ids) for space in spaces.codes.values()]
+    return GrammarLogitsProcessor([*domains, *codes], max_length, only, tokenizer.eos_token_id)  # type: ignore[arg-type]

@@ -43,6 +43,7 @@ class CodecOutput(ModelOutput):
         reconstruction: the input as it comes back, of its shape.
         codes: [B, codebooks, T] int64; None for a continuous codec.
         mask: [B, T] bool.
+        latents: [B, T, d], the quantized vectors; where a codec learns, gradients pass through them to its encoder.
         losses: the weighted parts of the loss by name, detached.
     """
 
@@ -50,6 +51,7 @@ class CodecOutput(ModelOutput):
     reconstruction: Tensor | None = None
     codes: Tensor | None = None
     mask: Tensor | None = None
+    latents: Tensor | None = None
     losses: dict[str, Tensor] | None = None
 
 
@@ -75,6 +77,16 @@ class ModalityCodec(InstalledCode, PreTrainedModel):
     def is_continuous(self) -> bool:
         """Whether there are latents only, no codes."""
         return not self.quantizer.sizes
+
+    @property
+    def steps(self) -> int | None:
+        """T, places that every value has; None where longer values have more."""
+        return None
+
+    @property
+    def hop(self) -> int:
+        """Samples a place, where longer values have more of them; 1 elsewhere."""
+        return 1
 
     @property
     def bits_per_step(self) -> float:
@@ -129,6 +141,28 @@ class ModalityCodec(InstalledCode, PreTrainedModel):
         except QuantizerError as error:
             raise CodecError(f"{type(self).__name__} cannot decode: {error}") from error
         return self.decode_latents(latents, None if mask is None else mask.to(latents.device), **how)
+
+    def shares(self, books: Tensor, codes: Tensor) -> Tensor:
+        """Give the share that single codes have in the vectors they are part of: those of a place add up to its vector.
+
+        Args:
+            books: [N], which codebook each code is of.
+            codes: [N] codes.
+
+        Returns:
+            [N, d] float32; where codes are learned by gradient, it reaches them.
+
+        Raises:
+            CodecError: the codec is continuous.
+            QuantizerError: a code is past its codebook.
+        """
+        if self.is_continuous:
+            raise CodecError(f"{type(self).__name__} is continuous: it has no codes")
+        count = len(self.codebook_sizes)
+        alone = codes.new_zeros(len(codes), count, 1)
+        alone[torch.arange(len(codes)), books, 0] = codes
+        origin = self._vectors(codes.new_zeros(1, count, 1))[0]
+        return (self._vectors(alone)[:, 0] - origin * (1 - 1 / count)).float()
 
     @abstractmethod
     def decode_latents(self, latents: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -21,10 +21,12 @@ class Grammar(Automaton[State]):
 
     Attributes:
         size: as given.
+        written_by_ids: whether a model can write a document id by id; it cannot where latents stand in it.
         longest_step: tokens that one token adds at most to what the document still needs; more room needs no look ahead.
     """
 
     longest_step = 8
+    written_by_ids = True
     _refusal = "token {} may not stand here: the document would not be well-formed"
 
     def __init__(self, size: int) -> None:

@@ -2,17 +2,29 @@
 
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from transformers import LogitsProcessor
 
 from hf_tokext.errors import VocabularyError
-from hf_tokext.vocabulary.domain import Domain
+from hf_tokext.vocabulary.grammar import Grammar
 
 LOOK_BACK = 64  # ids by which a row may be shortened again; what was read of longer ones is not kept
 MASKS = 256
+
+
+class Written(Protocol):
+    """What documents are of: a domain, or the codes of a modality."""
+
+    @property
+    def name(self) -> str:
+        """What `only` calls it."""
+
+    @property
+    def grammar(self) -> Grammar[Any]:
+        """Which tokens may follow which; the first one opens a document."""
 
 
 class _Place(NamedTuple):
@@ -35,7 +47,8 @@ class GrammarLogitsProcessor(LogitsProcessor):
     sequences than there are documents that fit.
 
     Args:
-        domains: pairs of a domain and the id of its first token.
+        domains: pairs of a domain and the id of its first token, from which the others count on; or of whatever has a name
+            and a grammar, and the ids of all tokens that the grammar speaks of.
         max_length: tokens that a row may have, prompt included, as for `generate`; None ends no document early.
         only: nothing but one document of the domain of this name is written, from where the prompt ends on; a prompt
             may hold the beginning of it. None writes documents where the model opens them.
@@ -47,20 +60,27 @@ class GrammarLogitsProcessor(LogitsProcessor):
 
     def __init__(
         self,
-        domains: Sequence[tuple[Domain, int]],
+        domains: Sequence[tuple[Written, int | np.ndarray]],
         max_length: int | None = None,
         only: str | None = None,
         eos_token_id: int | Sequence[int] | None = None,
     ) -> None:
-        self._domains = list(domains)
-        names = [domain.name for domain, _ in self._domains]
+        self._domains = [
+            (domain, np.arange(ids, ids + domain.grammar.size) if isinstance(ids, int) else ids)
+            for domain, ids in domains
+        ]
+        names = [domain.name for domain, _ in self._domains if domain.grammar.written_by_ids]
         if only is not None and (only not in names or eos_token_id is None):
             raise VocabularyError(f"only={only!r} needs one of the domains {names} and an eos_token_id")
-        self._only = None if only is None else names.index(only)
+        self._only = None if only is None else [domain.name for domain, _ in self._domains].index(only)
         self._max_length = max_length
         ends = [] if eos_token_id is None else [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
         self._ends = ends
-        self._least = max((base + len(domain.tokens) for domain, base in self._domains), default=0)
+        self._least = max((int(ids.max()) + 1 for _, ids in self._domains), default=0)
+        self._owner = np.full(self._least, -1)  # of each id, the number of its domain
+        self._token = np.zeros(self._least, dtype=np.int64)  # and which token it is there
+        for number, (_, ids) in enumerate(self._domains):
+            self._owner[ids], self._token[ids] = number, np.arange(len(ids))
         self._shortest = max(
             (domain.grammar.distance(domain.grammar.start()) for domain, _ in self._domains), default=0
         )
@@ -169,29 +189,26 @@ class GrammarLogitsProcessor(LogitsProcessor):
         elif number != place.inside:
             return place  # padding, or an id that was forced from elsewhere
         assert place.inside is not None
-        domain, base = self._domains[place.inside]
-        state = domain.grammar.advance(place.state, index - base)
-        return _Place(None) if domain.grammar.complete(state) else _Place(place.inside, state)
+        grammar = self._domains[place.inside][0].grammar
+        state = grammar.advance(place.state, int(self._token[index]))
+        return _Place(None) if grammar.complete(state) else _Place(place.inside, state)
 
     def _domain_of(self, index: int) -> int | None:
-        for number, (domain, base) in enumerate(self._domains):
-            if base <= index < base + len(domain.tokens):
-                return number
-        return None
+        number = int(self._owner[index]) if 0 <= index < self._least else -1
+        return None if number < 0 else number
 
     def _forbid(self, place: _Place, room: int | None, size: int) -> torch.Tensor:
         """Whether each id may not follow, [V] bool."""
         allowed = np.full(size, place.inside is None and not place.ended)
         if place.inside is not None:
-            domain, base = self._domains[place.inside]
+            domain, ids = self._domains[place.inside]
             grammar = domain.grammar
-            allowed[base : base + len(domain.tokens)] = (
-                grammar.allowed(place.state) if room is None else grammar.within(place.state, room)
-            )
+            allowed[ids] = grammar.allowed(place.state) if room is None else grammar.within(place.state, room)
         elif place.ended:
             allowed[self._ends] = True
         else:
-            for domain, base in self._domains:
-                allowed[base : base + len(domain.tokens)] = False
-                allowed[base] = room is None or room >= domain.grammar.distance(domain.grammar.start())
+            for domain, ids in self._domains:
+                grammar, beginning = domain.grammar, domain.grammar.start()
+                allowed[ids] = False
+                allowed[ids[0]] = grammar.written_by_ids and (room is None or room >= grammar.distance(beginning))
         return torch.from_numpy(~allowed)

@@ -1,67 +1,14 @@
 """Which ids of a language model's vocabulary belong to a domain or a modality."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import fields
 from typing import Any
 
 from hf_tokext.errors import CheckpointError, VocabularyError
+from hf_tokext.vocabulary.code_space import CodeSpace
+from hf_tokext.vocabulary.space import Space
 
 SPACES_KEY = "tokext_spaces"  # in tokenizer_config.json
-
-
-@dataclass(frozen=True)
-class Space:
-    """Ids from `base` to `base` + `size` - 1.
-
-    Attributes:
-        name: of the domain or modality.
-        base: the first id.
-        size: number of ids.
-        settings: what makes the domain again, as JSON has it.
-    """
-
-    name: str
-    base: int
-    size: int
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.base < 0 or self.size < 1:
-            raise VocabularyError(
-                f"space {self.name!r} must have ids, from 0 or higher; not {self.size} from {self.base}"
-            )
-
-    def __contains__(self, index: object) -> bool:
-        """Whether an id belongs to it."""
-        return isinstance(index, int) and self.base <= index < self.base + self.size
-
-    def ids(self, indices: Sequence[int]) -> list[int]:
-        """Ids of tokens.
-
-        Args:
-            indices: of tokens, 0 to `size` - 1.
-
-        Returns:
-            Their ids.
-
-        Raises:
-            VocabularyError: there is no such token.
-        """
-        wrong = [index for index in indices if not 0 <= index < self.size]
-        if wrong:
-            raise VocabularyError(f"space {self.name!r} has {self.size} tokens, and no token {wrong[0]}")
-        return [self.base + index for index in indices]
-
-    def indices(self, ids: Sequence[int]) -> list[int]:
-        """Tokens of ids; ids of others are left out.
-
-        Args:
-            ids: any ids.
-
-        Returns:
-            Indices of the tokens.
-        """
-        return [index - self.base for index in ids if index in self]
 
 
 class Spaces(Mapping[str, Space]):
@@ -82,6 +29,11 @@ class Spaces(Mapping[str, Space]):
         for before, after in zip(ordered, ordered[1:], strict=False):
             if after.base < before.base + before.size:
                 raise VocabularyError(f"spaces {before.name!r} and {after.name!r} share ids from {after.base} on")
+        markers = [(index, space.name) for space in self.codes.values() for index in space.markers]
+        for index, name in markers:
+            owner = self.of(index)
+            if (owner is not None and owner.name != name) or [each for each, _ in markers].count(index) > 1:
+                raise VocabularyError(f"the markers of {name!r} have an id that another space or marker has: {index}")
 
     def __getitem__(self, name: str) -> Space:
         """A space by its name."""
@@ -96,6 +48,11 @@ class Spaces(Mapping[str, Space]):
     def __len__(self) -> int:
         """How many there are."""
         return len(self._spaces)
+
+    @property
+    def codes(self) -> dict[str, CodeSpace]:
+        """Those of modalities, by name."""
+        return {name: space for name, space in self._spaces.items() if isinstance(space, CodeSpace)}
 
     def of(self, index: int) -> Space | None:
         """The space that an id belongs to.
@@ -114,8 +71,34 @@ class Spaces(Mapping[str, Space]):
         Args:
             tokenizer: a transformers tokenizer.
         """
-        entries = [vars(space) | {"settings": dict(space.settings)} for space in self._spaces.values()]
-        tokenizer.init_kwargs[SPACES_KEY] = entries
+        tokenizer.init_kwargs[SPACES_KEY] = self.to_json()
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Give them as JSON has them.
+
+        Returns:
+            What `from_json` takes.
+        """
+        return [
+            {field.name: _plain(getattr(space, field.name)) for field in fields(space)}
+            for space in self._spaces.values()
+        ]
+
+    @classmethod
+    def from_json(cls, entries: Sequence[Mapping[str, Any]]) -> "Spaces":
+        """Make them again.
+
+        Args:
+            entries: what `to_json` gave.
+
+        Returns:
+            The spaces.
+
+        Raises:
+            VocabularyError: they share ids, or are impossible.
+            TypeError: a field is missing or unknown.
+        """
+        return cls([(CodeSpace if "codebooks" in entry else Space)(**entry) for entry in entries])
 
     @classmethod
     def read(cls, tokenizer: Any) -> "Spaces":
@@ -132,8 +115,13 @@ class Spaces(Mapping[str, Space]):
         """
         entries = tokenizer.init_kwargs.get(SPACES_KEY, [])
         try:
-            return cls([Space(**entry) for entry in entries])
+            return cls.from_json(entries)
         except (TypeError, KeyError, ValueError) as error:
             raise CheckpointError(
                 f"{SPACES_KEY} of the tokenizer is damaged ({error}); extend the model anew"
             ) from error
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it."""
+    return dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value

@@ -123,6 +123,11 @@ class WrappedAudioCodec(ModalityCodec):
         """False: they all have codes."""
         return False
 
+    @property
+    def hop(self) -> int:
+        """Samples a place."""
+        return self.config.hop_length
+
     def encode(
         self, values: Tensor, mask: Tensor | None = None, input_features: Tensor | None = None
     ) -> WrappedEncoding:
@@ -193,8 +198,11 @@ class WrappedAudioCodec(ModalityCodec):
         """
         waves, mask = as_waves(input_values, padding_mask, torch.float32)
         codes, places = self._coded(waves, mask, input_features)
-        made = self.decode_latents(self._vectors(codes), places, waves.shape[-1])
-        result = CodecOutput(reconstruction=made.reshape(input_values.shape), codes=codes, mask=places)
+        latents = self._vectors(codes)
+        made = self.decode_latents(latents, places, waves.shape[-1])
+        result = CodecOutput(
+            reconstruction=made.reshape(input_values.shape), codes=codes, mask=places, latents=latents
+        )
         if return_loss:
             one, other = made[:, 0].float(), waves[:, 0].to(made.device)
             losses = {

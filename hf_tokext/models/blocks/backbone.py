@@ -1,5 +1,6 @@
 """What models around another model of transformers share: the inner config, and where the embeddings are."""
 
+import inspect
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -7,6 +8,7 @@ from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import AutoConfig, PreTrainedConfig
 
+from hf_tokext.errors import UnsupportedModelError
 from hf_tokext.models.blocks.installed import InstalledCode, InstalledConfig
 
 
@@ -97,3 +99,72 @@ class OnBackbone(InstalledCode):
             value: module from ids to vectors.
         """
         getattr(self, self._inner).set_input_embeddings(value)
+
+
+class LMOnBackbone(OnBackbone):
+    """A language model whose head is that of an inner one, too, and which generates as that one does."""
+
+    def get_output_embeddings(self) -> Any:
+        """Give the head of the inner model."""
+        return getattr(self, self._inner).get_output_embeddings()
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Replace the head of the inner model.
+
+        Args:
+            new_embeddings: module from hidden states to logits.
+        """
+        getattr(self, self._inner).set_output_embeddings(new_embeddings)
+
+    def _take_after_backbone(self) -> None:
+        inner = getattr(self, self._inner)
+        own = getattr(inner, "generation_config", None)
+        if own is not None:
+            self.generation_config = deepcopy(own)
+        if hasattr(inner, "accepts_loss_kwargs"):  # the Trainer asks
+            self.accepts_loss_kwargs = inner.accepts_loss_kwargs
+        self._is_stateful, self._can_compile_fullgraph = inner._is_stateful, inner._can_compile_fullgraph
+
+    def _supports_logits_to_keep(self) -> bool:
+        return getattr(self, self._inner)._supports_logits_to_keep()
+
+
+class CausalOnBackbone:
+    """A causal language model around another; goes before `LMOnBackbone`."""
+
+    def _prepare_position_ids_for_generation(self, *args: Any) -> Any:
+        above: Any = super()
+        inner = getattr(self, self._inner)  # type: ignore[attr-defined]
+        takes = "position_ids" in inspect.signature(inner.forward).parameters
+        return above._prepare_position_ids_for_generation(*args) if takes else None
+
+
+def check_backbone(backbone: Any) -> None:
+    """Refuse what cannot be given embeddings, or has no cache to tell how far it has read.
+
+    Args:
+        backbone: a model of transformers.
+
+    Raises:
+        UnsupportedModelError: its forward lacks an argument.
+    """
+    for name in ("inputs_embeds", "past_key_values"):
+        if name not in inspect.signature(backbone.forward).parameters:
+            raise UnsupportedModelError(f"{type(backbone).__name__} takes no {name}; choose another backbone")
+
+
+def looks_tokens_up(text: Any) -> bool:
+    """Say whether layers ask for the ids of tokens: Gemma 3n and 4, Qwen 4's n-grams, DeepSeek V4's hashes, BLT.
+
+    Args:
+        text: a config of text.
+
+    Returns:
+        Whether they do.
+    """
+    return bool(
+        getattr(text, "hidden_size_per_layer_input", 0)
+        or getattr(text, "ple_layer_ids", None)
+        or "hash_moe" in (getattr(text, "mlp_layer_types", None) or ())
+        or hasattr(text, "encoder_hash_byte_group_size")
+    )

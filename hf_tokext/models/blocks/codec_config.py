@@ -22,7 +22,7 @@ class CodecConfig(InstalledConfig):
         ValueError: such a quantizer cannot be made.
     """
 
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["codes", "mask", "losses"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["codes", "mask", "latents", "losses"]
 
     latent_dim: int = 64
     quantizer: str = "vq"

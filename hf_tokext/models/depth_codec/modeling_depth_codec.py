@@ -77,6 +77,12 @@ class DepthCodecModel(ModalityCodec):
         )
         self.post_init()
 
+    @property
+    def steps(self) -> int:
+        """Places of a depth map of the config's size."""
+        rows, columns = self._grid(*self.config.height_width)
+        return rows * columns
+
     def forward(
         self, pixel_values: Tensor, pixel_mask: Tensor | None = None, return_loss: bool = True, **kwargs: Any
     ) -> CodecOutput:
@@ -108,6 +114,7 @@ class DepthCodecModel(ModalityCodec):
             reconstruction=reconstruction,
             codes=found.codes,
             mask=mask,
+            latents=found.quantized,
             losses={name: part.detach() for name, part in losses.items()},
         )
 

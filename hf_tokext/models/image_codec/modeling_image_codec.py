@@ -54,6 +54,11 @@ class ImageCodecModel(ModalityCodec):
         self.post_init()
 
     @property
+    def steps(self) -> int:
+        """Latents of an image."""
+        return self.config.num_latents
+
+    @property
     def bits_per_image(self) -> float:
         """Bits of the codes of one image, if all were equally likely; 0 for a continuous codec."""
         return self.config.num_latents * self.bits_per_step
@@ -87,6 +92,7 @@ class ImageCodecModel(ModalityCodec):
             reconstruction=reconstruction,
             codes=found.codes,
             mask=mask,
+            latents=found.quantized,
             losses={name: part.detach() for name, part in losses.items()},
         )
 

@@ -1,9 +1,9 @@
 """Which backbones side tables can be put on."""
 
-import inspect
 from typing import Any
 
 from hf_tokext.errors import UnsupportedModelError
+from hf_tokext.models.blocks.backbone import looks_tokens_up
 from hf_tokext.models.side_channel.configuration_side_channel import SideChannelConfig
 
 
@@ -23,7 +23,7 @@ def check_config(config: SideChannelConfig, encoder_decoder: bool) -> None:
         other = "ForCausalLM" if encoder_decoder else "ForConditionalGeneration"
         kind = "no encoder-decoder" if encoder_decoder else "an encoder-decoder"
         raise UnsupportedModelError(f"backbone_config is {name}, {kind}; use SideChannel{other}")
-    if _looks_tokens_up(backbone.get_text_config(decoder=True)):
+    if looks_tokens_up(backbone.get_text_config(decoder=True)):
         raise UnsupportedModelError(
             f"backbone_config is {name}, whose layers look tokens up again, past the embeddings that tables are mixed "
             "into; choose another backbone"
@@ -34,27 +34,3 @@ def check_config(config: SideChannelConfig, encoder_decoder: bool) -> None:
             f'side table {published[0]!r}: mixing="published" decides by all positions at once, and a causal LM that '
             'generates with a cache sees them one by one; take "mean"'
         )
-
-
-def check_backbone(backbone: Any) -> None:
-    """Refuse what cannot be given embeddings, or has no cache to tell how far it has read.
-
-    Args:
-        backbone: a model of transformers.
-
-    Raises:
-        UnsupportedModelError: its forward lacks an argument.
-    """
-    for name in ("inputs_embeds", "past_key_values"):
-        if name not in inspect.signature(backbone.forward).parameters:
-            raise UnsupportedModelError(f"{type(backbone).__name__} takes no {name}; choose another backbone")
-
-
-def _looks_tokens_up(text: Any) -> bool:
-    """Whether layers ask for the ids of tokens: Gemma 3n and 4, Qwen 4's n-grams, DeepSeek V4's hashes, BLT."""
-    return bool(
-        getattr(text, "hidden_size_per_layer_input", 0)
-        or getattr(text, "ple_layer_ids", None)
-        or "hash_moe" in (getattr(text, "mlp_layer_types", None) or ())
-        or hasattr(text, "encoder_hash_byte_group_size")
-    )

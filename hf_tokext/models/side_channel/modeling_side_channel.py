@@ -1,6 +1,5 @@
 """Language models with tables of further ids beside their tokens: causal ones, and encoder-decoders."""
 
-import inspect
 from typing import Any
 
 import torch
@@ -8,10 +7,11 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from hf_tokext.errors import TextError
+from hf_tokext.models.blocks.backbone import CausalOnBackbone
 from hf_tokext.models.side_channel.side_channel_model import SideChannelModel, SideIds
 
 
-class SideChannelForCausalLM(SideChannelModel):
+class SideChannelForCausalLM(CausalOnBackbone, SideChannelModel):
     """A causal LM with side tables.
 
     In `generate`, side ids stand beside the tokens or embeddings that it is given; what is generated has none, unless they
@@ -79,11 +79,6 @@ class SideChannelForCausalLM(SideChannelModel):
         missing = max(start + read - side_ids.shape[1], 0)
         found["side_ids"] = nn.functional.pad(side_ids, (0, 0, 0, missing), value=-1)[:, start : start + read]
         return found
-
-    def _prepare_position_ids_for_generation(self, *args: Any) -> Any:
-        takes = "position_ids" in inspect.signature(self.backbone.forward).parameters
-        above: Any = super()
-        return above._prepare_position_ids_for_generation(*args) if takes else None
 
     def _beside(self, side_ids: torch.Tensor, inputs: torch.Tensor, rest: dict[str, Any]) -> torch.Tensor:
         """Side ids from the beginning on, what is in a cache included."""

@@ -1,7 +1,6 @@
 """Any backbone of transformers, with tables of further ids mixed into its input embeddings."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -9,15 +8,15 @@ from torch import nn
 from transformers import GenerationMixin, PreTrainedModel
 
 from hf_tokext.errors import CheckpointError, TextError, UnsupportedModelError
-from hf_tokext.models.blocks.backbone import OnBackbone
+from hf_tokext.models.blocks.backbone import LMOnBackbone, check_backbone
 from hf_tokext.models.side_channel.configuration_side_channel import SideChannelConfig
-from hf_tokext.models.side_channel.fitting import check_backbone, check_config
+from hf_tokext.models.side_channel.fitting import check_config
 from hf_tokext.models.side_channel.side_tables import SideTables
 
 SideIds = torch.Tensor | Mapping[str, torch.Tensor]
 
 
-class SideChannelModel(OnBackbone, PreTrainedModel, GenerationMixin):
+class SideChannelModel(LMOnBackbone, PreTrainedModel, GenerationMixin):
     """What the two models share; `forward` and `generate` take the backbone's arguments, and `side_ids`.
 
     Args:
@@ -94,17 +93,6 @@ class SideChannelModel(OnBackbone, PreTrainedModel, GenerationMixin):
         found.train(model.training)
         return found
 
-    def _take_after_backbone(self) -> None:
-        own = getattr(self.backbone, "generation_config", None)
-        if own is not None:
-            self.generation_config = deepcopy(own)
-        if hasattr(self.backbone, "accepts_loss_kwargs"):  # the Trainer asks
-            self.accepts_loss_kwargs = self.backbone.accepts_loss_kwargs
-        self._is_stateful, self._can_compile_fullgraph = (
-            self.backbone._is_stateful,
-            self.backbone._can_compile_fullgraph,
-        )
-
     def _init_weights(self, module: nn.Module) -> None:
         """Leave the tables alone: they begin as a whole, below; the backbone knows its own."""
 
@@ -116,18 +104,6 @@ class SideChannelModel(OnBackbone, PreTrainedModel, GenerationMixin):
     def _embedding(self) -> Any:
         """Where the tokens are looked up that the side ids stand beside."""
         return (self.backbone.get_encoder() if self._encoder_decoder else self.backbone).get_input_embeddings()
-
-    def get_output_embeddings(self) -> Any:
-        """Give the head of the backbone."""
-        return self.backbone.get_output_embeddings()
-
-    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
-        """Replace the head of the backbone.
-
-        Args:
-            new_embeddings: module from hidden states to logits.
-        """
-        self.backbone.set_output_embeddings(new_embeddings)
 
     def resize_token_embeddings(  # type: ignore[override]
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
@@ -230,9 +206,6 @@ class SideChannelModel(OnBackbone, PreTrainedModel, GenerationMixin):
     def _validate_model_kwargs(self, model_kwargs: dict[str, Any]) -> None:
         """What else may be given is for the backbone to say."""
         self.backbone._validate_model_kwargs({key: value for key, value in model_kwargs.items() if key != "side_ids"})
-
-    def _supports_logits_to_keep(self) -> bool:
-        return self.backbone._supports_logits_to_keep()
 
     def _prepare_model_inputs(self, *args: Any, **kwargs: Any) -> Any:
         """Bring the side ids, once a call, into the form in which generation repeats and cuts them."""

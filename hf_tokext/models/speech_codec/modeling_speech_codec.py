@@ -59,6 +59,11 @@ class SpeechCodecModel(ModalityCodec):
         )
         self.post_init()
 
+    @property
+    def hop(self) -> int:
+        """Samples a place."""
+        return self.config.hop_length
+
     def encode(self, values: Tensor, mask: Tensor | None = None) -> SpeechEncoding:
         """Turn sounds into codes; nothing is learned.
 
@@ -131,7 +136,9 @@ class SpeechCodecModel(ModalityCodec):
         latents, places = self._latents(waves, mask)
         found = self.quantizer(latents, places)
         made = self.decode_latents(found.quantized, places, length)
-        result = CodecOutput(reconstruction=made.reshape(input_values.shape), codes=found.codes, mask=places)
+        result = CodecOutput(
+            reconstruction=made.reshape(input_values.shape), codes=found.codes, mask=places, latents=found.quantized
+        )
         if return_loss:
             config = self.config
             one, other = made[:, 0].float(), waves[:, 0].float()
