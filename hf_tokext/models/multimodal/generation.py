@@ -155,18 +155,21 @@ class MultimodalGeneration:
             decode = codec.decode_latents if codec.is_continuous else codec.decode
             return decode(codes.to(codec.device), mask, **how)
 
-    def prepare_inputs_for_generation(self, input_ids: Tensor, **kwargs: Any) -> dict[str, Any]:
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, inputs_embeds: Tensor | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
         """Let the LM say what it reads next.
 
         Args:
             input_ids: [B, T] all ids so far, or some last ones.
+            inputs_embeds: [B, T, D], what is read first in place of ids.
             **kwargs: as upstream.
 
         Returns:
             What `forward` takes.
         """
         own: Any = self
-        return own.backbone.prepare_inputs_for_generation(input_ids, **kwargs)
+        return own.backbone.prepare_inputs_for_generation(input_ids, inputs_embeds=inputs_embeds, **kwargs)
 
     def _validate_model_kwargs(self, model_kwargs: dict[str, Any]) -> None:
         """What else may be given is for the LM to say."""

@@ -84,6 +84,8 @@ class SpeechCodecFeatureExtractor(InstalledCode, SequenceFeatureExtractor):
             if isinstance(given, str | Path):
                 where, (given, rate) = str(given), read_audio(given, downmix=downmix)
             wave = mono(given, where, downmix)
+            if rate is not None and rate < 1:
+                raise CodecError(f"{where} has {rate} samples a second; say how many there really are")
             if rate is not None and rate != self.sampling_rate:
                 if not resample:
                     raise CodecError(
