@@ -104,6 +104,8 @@ class OnBackbone(InstalledCode):
 class LMOnBackbone(OnBackbone):
     """A language model whose head is that of an inner one, too, and which generates as that one does."""
 
+    _tied_weights_keys: ClassVar[dict[str, str]] = {}  # the inner one's hold; PEFT asks only where there is a dict
+
     def get_output_embeddings(self) -> Any:
         """Give the head of the inner model."""
         return getattr(self, self._inner).get_output_embeddings()

@@ -56,7 +56,7 @@ class MultimodalModel(LMOnBackbone, PreTrainedModel):
                     "modalities be read by rows (input='ids')"
                 )
         self.post_init()
-        self.set_tuning(config.tuning)
+        self._let_learn()
 
     @classmethod
     def from_parts(
@@ -130,6 +130,10 @@ class MultimodalModel(LMOnBackbone, PreTrainedModel):
         self.config.tuning = tuning  # type: ignore[assignment]
         if reconstruction_weight is not None:
             self.config.reconstruction_weight = reconstruction_weight
+        self._let_learn()
+
+    def _let_learn(self) -> None:
+        tuning = self.config.tuning
         self.requires_grad_(tuning != "projector")
         for sense in self._senses.values():
             for name, part in sense.named_children():
@@ -259,7 +263,9 @@ class MultimodalModel(LMOnBackbone, PreTrainedModel):
             ModalityError: a codec in it is not the one that the LM has learnt.
         """
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        (loaded[0] if isinstance(loaded, tuple) else loaded)._check_fingerprints()
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model._let_learn()  # what is loaded would all learn
+        model._check_fingerprints()
         return loaded
 
     def save_pretrained(self, save_directory: str | PathLike[str], *args: Any, **kwargs: Any) -> None:

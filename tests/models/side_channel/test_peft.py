@@ -97,3 +97,4 @@ def test_new_tokens_are_trained_beside_the_tables(tmp_path):
     changed = (merged.get_input_embeddings().weight != before).any(-1).nonzero().flatten().tolist()
     assert changed == sorted(set(batch()[0][0, :2].tolist()))
     assert merged.get_input_embeddings().weight is merged.get_output_embeddings().weight
+    torch.testing.assert_close(logits(merged, **inputs), logits(tuned, **inputs))  # the head had the new rows, too
