@@ -11,6 +11,7 @@ from hf_tokext.vocabulary.domain import Domain
 from hf_tokext.vocabulary.spaces import Spaces
 
 _DOMAINS: dict[str, str | type[Domain]] = {
+    "box": "hf_tokext.models.box.domain:BoxDomain",
     "llvm_ir": "hf_tokext.models.llvm_ir.domain:LLVMIRDomain",
     "molecule": "hf_tokext.models.molecule.domain:MoleculeDomain",
     "svg": "hf_tokext.models.svg.domain:SVGDomain",

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_tokext.errors import UnsupportedModelError, VocabularyError
 from hf_tokext.extend.spellings import describing_ids
+from hf_tokext.measure.causal import weight_of
 from hf_tokext.models.codec import ModalityCodec
 from hf_tokext.models.multimodal.modeling_multimodal import MultimodalForCausalLM
 from hf_tokext.models.multimodal.processing_multimodal import MultimodalProcessor
@@ -64,9 +65,11 @@ def extend_with_codecs(
     _check(model, tokenizer, codecs, options)
     new, spaces = _with_markers(model, tokenizer, codecs, options)
     ends = [space.base + space.size for space in spaces.values() if not space.is_continuous]
-    rows = max(len(model.get_input_embeddings().weight), *(max(space.markers) + 1 for space in spaces.values()), *ends)
+    rows = max(
+        len(weight_of(model.get_input_embeddings())), *(max(space.markers) + 1 for space in spaces.values()), *ends
+    )
     direction = head_direction(model, tokenizer, texts) if calibrate else None
-    tables = [model.get_input_embeddings().weight, model.get_output_embeddings().weight]
+    tables = [weight_of(model.get_input_embeddings()), weight_of(model.get_output_embeddings())]
     known = [index for index in set(tokenizer.get_vocab().values()) if index < len(tables[0])]
     made = [_made(table, known, tokenizer, codecs, spaces, seed) for table in tables]
     shares = {name: _shares(codec) for name, (codec, _) in codecs.items() if not codec.is_continuous}
@@ -121,9 +124,14 @@ def _check(model: Any, tokenizer: Any, codecs: Mapping[str, Any], options: Mappi
         raise VocabularyError(
             f"{unknown[0]!r} is neither a modality that is named nor an option ({', '.join(OPTIONS)})"
         )
-    for name in codecs:
+    for name, (codec, _) in codecs.items():
         if not name.isidentifier():
             raise VocabularyError(f"a modality cannot be called {name!r}; take a plain word such as image")
+        known = ("latent",) if codec.is_continuous else ("ids", "codebook")
+        given = options.get(name, {}).get("input", known[0])
+        if given not in known:
+            what = "is continuous, and has latents, not codes" if codec.is_continuous else "has codes, not latents"
+            raise VocabularyError(f"the codec of {name!r} {what}: input is {' or '.join(known)}, not {given!r}")
 
 
 def _with_markers(
@@ -143,7 +151,7 @@ def _with_markers(
             f"the tokenizer's ids have gaps (it has {len(taken)} tokens, and ids up to {max(taken.values())}); give it tokens "
             "for the ids that are missing"
         )
-    base = max(len(model.get_input_embeddings().weight), max(ids) + 1)  # type: ignore[arg-type]
+    base = max(len(weight_of(model.get_input_embeddings())), max(ids) + 1)
     spaces = {}
     for number, (name, (codec, _)) in enumerate(codecs.items()):
         start, end, placeholder = ids[3 * number : 3 * number + 3]

@@ -114,6 +114,7 @@ def test_domains_go_on_first_and_stay():
         (("image",), {"photo": {}}, "'photo' is neither a modality"),
         (("image",), {"image": {"colour": 1}}, "'colour' is neither"),
         (("image",), {"image": {"layout": "sideways"}}, "one of flat, interleave, delay"),
+        (("image",), {"image": {"input": "latent"}}, "has codes, not latents: input is ids or codebook"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_changed(names, options, message):

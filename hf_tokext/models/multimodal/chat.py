@@ -11,7 +11,7 @@ SOURCES = ("path", "url")  # other names that a value goes by
 
 def flattened(
     conversations: Sequence[Sequence[Mapping[str, Any]]], spaces: Mapping[str, CodeSpace]
-) -> tuple[list[list[dict[str, Any]]], dict[str, list[Any]]]:
+) -> tuple[list[list[dict[str, Any]]], dict[str, Any]]:
     """Put placeholders where something else than text stands.
 
     Args:

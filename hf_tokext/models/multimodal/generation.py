@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessorList
+from transformers import GenerationMixin, LogitsProcessorList
 
 from hf_tokext.errors import ModalityError
 from hf_tokext.evaluating import evaluating
@@ -19,12 +19,14 @@ class _OneGeneration(GrammarLogitsProcessor):
         self._max_length = max_length
 
 
-class MultimodalGeneration:
+class MultimodalGeneration(GenerationMixin):
     """What `MultimodalForCausalLM` does beside upstream's `generate`."""
 
     config: Any
 
-    def generate(self, inputs: Tensor | None = None, *, only: str | None = None, **kwargs: Any) -> Any:
+    def generate(  # type: ignore[override]
+        self, inputs: Tensor | None = None, *, only: str | None = None, **kwargs: Any
+    ) -> Any:
         """Generate ids of text and of codes, well-formed whatever the model has learnt.
 
         A start marker is followed by as many codes as a document has, each of the codebook whose turn it is, and by the end
@@ -155,7 +157,7 @@ class MultimodalGeneration:
             decode = codec.decode_latents if codec.is_continuous else codec.decode
             return decode(codes.to(codec.device), mask, **how)
 
-    def prepare_inputs_for_generation(
+    def prepare_inputs_for_generation(  # type: ignore[override]
         self, input_ids: Tensor, inputs_embeds: Tensor | None = None, **kwargs: Any
     ) -> dict[str, Any]:
         """Let the LM say what it reads next.

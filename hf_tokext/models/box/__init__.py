@@ -1,0 +1,1 @@
+"""Boxes and points in pictures as tokens."""
