@@ -36,6 +36,14 @@ def test_a_checkpoint_of_bytes_is_written_and_gone_on_from(here, capfdbinary):
             assert capfdbinary.readouterr().out == expected + b"\n"
 
 
+def test_a_prompt_may_end_inside_a_character(here, capfdbinary):
+    typed = "d" + b"\xc3".decode(errors="surrogateescape")  # as Python has an argument that is no UTF-8
+    assert run("complete", "base", "--prompt", typed, "--max-new-tokens", "3", "--measure", "all_strings") == 0
+    model, tokenizer = AutoModelForCausalLM.from_pretrained("base"), AutoTokenizer.from_pretrained("base")
+    (expected,) = complete(model, b"d\xc3", tokenizer, measure="all_strings", max_new_tokens=3, do_sample=False)
+    assert capfdbinary.readouterr().out == expected + b"\n"
+
+
 def test_bits_of_a_checkpoint_of_bytes_are_measured(here, capsys):
     (here / "text.txt").write_text("déjà vu, " * 9)
     assert run("byteify", "base", "bytes") == 0
@@ -77,6 +85,7 @@ def test_what_is_drawn_is_drawn_by_the_seed(here, capfdbinary):
         ),
         (["complete", "base", "--prompt", "a", "--max-new-tokens", "0"], "max-new-tokens"),
         (["complete", "base", "--prompt", "a", "--temperature", "-1"], "temperature"),
+        (["complete", "base", "--prompt", "a", "--temperature", "inf", "--bytes"], "temperature"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(here, capsys, arguments, message):

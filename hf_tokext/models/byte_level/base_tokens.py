@@ -27,7 +27,8 @@ class BaseTokens:
         marker_ids: ids of the markers, ascending, which stand for no bytes: special tokens, and those that a prompt for
             filling in the middle is made of.
         marker_texts: their texts.
-        opening_ids: ids before a text that does not begin with a marker itself.
+        template_ids: ids that the tokenizer's template puts before a text, perhaps none.
+        opening_ids: ids before a text that does not begin with a marker itself: those, else its bos, cls or eos.
         space_opens: whether a space that is no part of the text stands before it.
         space_after_special: whether one stands before what follows a marker.
 
@@ -41,10 +42,13 @@ class BaseTokens:
         pieces = {i: self.vocabulary.piece(i) for i in self.vocabulary.ids if i not in markers}
         self.trie = ByteTrie({index: piece for index, piece in pieces.items() if piece})
         if not len(self.trie.order):
-            raise VocabularyError("no token of this tokenizer stands for bytes; it has special tokens only")
+            raise VocabularyError(
+                "no token of this tokenizer stands for bytes: it has special tokens only, or its folder no tokenizer.json"
+            )
         self.marker_ids = np.array(sorted(markers), dtype=np.int64)
         self.marker_texts = [markers[index] for index in sorted(markers)]
-        self.opening_ids = _opening_ids(tokenizer)
+        self.template_ids = _template_ids(tokenizer)
+        self.opening_ids = self.template_ids or [_opener(tokenizer)]
         self.space_opens, self.space_after_special = opening(self.vocabulary)
         spec = dict(self.vocabulary.spec, post_processor=None, truncation=None, padding=None)
         self._core = Tokenizer.from_str(json.dumps(spec))
@@ -103,19 +107,22 @@ def _cut(text: bytes) -> bool:
     return False
 
 
-def _opening_ids(tokenizer: Any) -> Sequence[int]:
-    """Ids that the tokenizer's template puts before a text; else its bos, cls or eos."""
+def _template_ids(tokenizer: Any) -> list[int]:
+    """Ids that the tokenizer's template puts before a text."""
     core = getattr(tokenizer, "backend_tokenizer", tokenizer)
     ids, special = core.encode("x").ids, core.encode("x", add_special_tokens=False).ids
     before = ids[: len(ids) - len(special)]
     while before and ids[len(before) :][: len(special)] != special:
         before = before[:-1]  # the template also closes a text
-    if before:
-        return before
+    return before
+
+
+def _opener(tokenizer: Any) -> int:
+    """The token that opens a text where the template has none."""
     for role in ("bos_token_id", "cls_token_id", "eos_token_id"):
         index = getattr(tokenizer, role, None)
         if index is not None:
-            return [int(index)]
+            return int(index)
     raise VocabularyError(
         "the tokenizer has no bos, cls or eos token to open a text with; set tokenizer.bos_token to one of its tokens"
     )

@@ -140,7 +140,7 @@ class ByteModel(InstalledCode, FixedVocabulary, GenerationMixin):
             Log probabilities of what comes after each place, [B, T, 256 + markers]; zeros where nothing is read.
 
         Raises:
-            UnsupportedModelError: it is asked to train, or to start from embeddings.
+            UnsupportedModelError: it is asked to train, to start from embeddings, or to go on from another kind of cache.
             TextError: an id is outside of the vocabulary, a text is longer than the base's context, or has no
                 probability under the measure.
         """
@@ -152,7 +152,12 @@ class ByteModel(InstalledCode, FixedVocabulary, GenerationMixin):
         if input_ids is None:
             raise UnsupportedModelError("bytes have no embeddings; give input_ids, not inputs_embeds")
         own = self._new_cache()
-        cache = past_key_values if isinstance(past_key_values, type(own)) else own
+        if past_key_values is not None and type(past_key_values) is not type(own):
+            raise UnsupportedModelError(
+                f"past_key_values is a {type(past_key_values).__name__}, and this model has a cache of its own, the "
+                f"{type(own).__name__} that it returns with use_cache=True; give that, or leave it out"
+            )
+        cache = own if past_key_values is None else past_key_values
         columns = input_ids.shape[1]
         if not columns:
             raise TextError("the prompt is empty: begin with the bos marker, or leave input_ids out of generate")

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from hf_tokext.errors import UnsupportedModelError, VocabularyError
 from hf_tokext.models.byte_level.base_tokens import BaseTokens
 from hf_tokext.models.byte_level.contexts import Context, TokenRunner, token_runner
-from hf_tokext.models.byte_level.covers import BYTES, Covers, Reading
+from hf_tokext.models.byte_level.covers import Covers, Reading
 from hf_tokext.models.byte_level.heads import Head
 from hf_tokext.models.byte_level.measures import MEASURES, AllStrings, Canonical, Measure
 
@@ -129,6 +129,3 @@ def _measure(name: str, base: BaseTokens) -> Measure:
     from hf_tokext.vocabulary.viability.families import viability_of
 
     return Canonical(viability_of(base.vocabulary))
-
-
-__all__ = ["BYTES", "ByteView"]

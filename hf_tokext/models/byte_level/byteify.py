@@ -7,6 +7,7 @@ from tokenizers import AddedToken
 from transformers import GenerationConfig, PreTrainedModel
 
 from hf_tokext.errors import UnsupportedModelError, VocabularyError
+from hf_tokext.measure.causal import check_causal
 from hf_tokext.models.blocks.markers import PAD
 from hf_tokext.models.byte_level.base_tokens import BaseTokens
 from hf_tokext.models.byte_level.byte_view import check_settings
@@ -37,10 +38,11 @@ def byteify(
     """
     if model.config.is_encoder_decoder or model.get_output_embeddings() is None or not model.can_generate():
         raise UnsupportedModelError(
-            f"{type(model).__name__} is no causal LM; bytes are read off AutoModelForCausalLM's"
+            f"{type(model).__name__} is no causal LM over tokens; bytes are read off AutoModelForCausalLM's"
         )
+    check_causal(model, "a byte view")
     check_settings(measure, tolerance)
-    byte_tokenizer = _byte_tokenizer(tokenizer)
+    byte_tokenizer = byte_tokenizer_of(tokenizer)
     markers: Any = byte_tokenizer.convert_ids_to_tokens(list(range(256, len(byte_tokenizer))))
     config = ByteLevelConfig(
         base_config=model.config, markers=markers, measure=measure, tolerance=tolerance,  # type: ignore[arg-type]
@@ -58,8 +60,18 @@ def byteify(
     return found, byte_tokenizer
 
 
-def _byte_tokenizer(tokenizer: Any) -> ByteTokenizer:
-    """The tokenizer of bytes whose markers are the base's special tokens."""
+def byte_tokenizer_of(tokenizer: Any) -> ByteTokenizer:
+    """Make the tokenizer of bytes whose markers are a base's special tokens.
+
+    Args:
+        tokenizer: the base's, backed by a tokenizer.json.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        VocabularyError: the bytes of the base's ids cannot be read.
+    """
     base = BaseTokens(tokenizer)
     special = dict(zip(base.marker_ids.tolist(), base.marker_texts, strict=True))
     opening = special.get(base.opening_ids[-1])

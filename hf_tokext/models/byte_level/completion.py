@@ -2,18 +2,20 @@
 
 import re
 from collections.abc import Sequence
+from copy import deepcopy
 from itertools import takewhile
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 
 from hf_tokext.errors import TextError, UnsupportedModelError
 from hf_tokext.evaluating import evaluating
 from hf_tokext.models.byte_level.base_tokens import BaseTokens
+from hf_tokext.models.byte_level.batches import arrays
 from hf_tokext.models.byte_level.byte_view import ByteView
-from hf_tokext.models.byte_level.byteify import byteify
+from hf_tokext.models.byte_level.byteify import byte_tokenizer_of, byteify
 from hf_tokext.models.byte_level.covers import Covers
 from hf_tokext.models.byte_level.ids import BYTES
 from hf_tokext.models.byte_level.infilling import infilling_events
@@ -51,14 +53,15 @@ def complete(
             "all_strings", which takes several times as long. It and `tolerance` are for a causal LM; a
             `ByteLevelForCausalLM` has its own.
         tolerance: token sequences whose share of the probability of a text is not above this are dropped.
-        **options: as for `generate`. With `do_sample` the token at the boundary is drawn too, at the same temperature
-            (top-k and top-p do not hold for it).
+        **options: as for `generate`; `stop_strings` need no tokenizer. With `do_sample` the token at the boundary is drawn
+            too, anew for each of `num_return_sequences`, at the same temperature (top-k and top-p do not hold for it).
 
     Returns:
         What comes after each prompt, as bytes, without an end of sequence.
 
     Raises:
-        TextError: a prompt is empty, longer than the model's context, or has no probability under the measure.
+        TextError: a prompt is empty, longer than the model's context with what is to be written, or has no probability
+            under the measure; or there is not one suffix a prompt.
         UnsupportedModelError: the mode is unknown, the measure is not possible for the tokenizer, or the model has no
             fill-in-the-middle markers.
     """
@@ -79,13 +82,12 @@ def complete(
             raise TextError(f"prompt {texts.index([])} is empty: begin with the text of the bos token")
         if suffixes is not None:
             ends = [_events(text, view.base) for text in _listed(suffixes)]
-            arranged = [infilling_events(view.base, *pair, arrangement) for pair in zip(texts, ends, strict=True)]
-            texts = arranged
-        if mode == "bytes":
-            return _by_bytes(byte_model, texts, options)
-        covers = view.texts(len(texts))
-        view.read(covers, texts)
-        return _by_tokens(byte_model.base, view, covers, options)
+            if len(ends) != len(texts):
+                raise TextError(f"there are {len(ends)} suffixes for {len(texts)} prompts; give one a prompt")
+            texts = [infilling_events(view.base, *pair, arrangement) for pair in zip(texts, ends, strict=True)]
+        if not texts:
+            return []
+        return _by_bytes(byte_model, texts, options) if mode == "bytes" else _by_tokens(byte_model, texts, options)
 
 
 def settle_prompt(view: ByteView, covers: Covers, temperature: float = 0.0) -> tuple[list[int], bytes]:
@@ -124,45 +126,72 @@ def settle_prompt(view: ByteView, covers: Covers, temperature: float = 0.0) -> t
     return [*head.context.ids(), token], past
 
 
-def _by_tokens(base: PreTrainedModel, view: ByteView, covers: list[Covers], options: dict[str, Any]) -> list[bytes]:
+def _configured(model: PreTrainedModel, options: dict[str, Any]) -> tuple[GenerationConfig, dict[str, Any]]:
+    """What `generate` makes of its options and of the model's own, less what the results would be wrapped in; the rest."""
+    config = deepcopy(options.pop("generation_config", None)) or GenerationConfig()
+    own: Any = model.generation_config
+    config.update(**own.to_dict(), defaults_only=True)
+    rest = config.update(**{**options, "return_dict_in_generate": False})
+    return config, rest
+
+
+def _by_tokens(model: ByteLevelForCausalLM, texts: list[list[int]], options: dict[str, Any]) -> list[bytes]:
     """Settle each prompt, and let the base go on."""
-    generation: Any = base.generation_config
-    sampled = options.get("do_sample", generation.do_sample)
-    temperature = options.get("temperature", generation.temperature) or 1.0
-    settled = [settle_prompt(view, each, temperature if sampled else 0.0) for each in covers]
-    longest = max(len(ids) for ids, _ in settled)
-    ids = torch.zeros((len(settled), longest), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, (path, _) in enumerate(settled):
-        ids[row, longest - len(path) :] = torch.tensor(path)
-        mask[row, longest - len(path) :] = 1
-    pad = options.pop("pad_token_id", generation.pad_token_id)
-    ends = generation.eos_token_id
-    pad = pad if pad is not None else ends[0] if isinstance(ends, list) else ends
-    generate: Any = base.generate
-    found = generate(input_ids=ids.to(base.device), attention_mask=mask.to(base.device), pad_token_id=pad, **options)
-    repeats = len(found) // len(settled)
+    base: Any = model.base
+    view = model.view
+    covers = view.texts(len(texts))
+    view.read(covers, texts)
+    config, rest = _configured(base, options)
+    temperature = (config.temperature or 1.0) if config.do_sample else 0.0
+    if config.do_sample and (config.num_beams or 1) == 1:  # draws share no token
+        covers = [each for each in covers for _ in range(config.num_return_sequences or 1)]
+        config.num_return_sequences = 1
+    settled = [settle_prompt(view, each, temperature) for each in covers]
+    if config.pad_token_id is None:
+        ends = config.eos_token_id
+        config.pad_token_id = ends[0] if isinstance(ends, list) else ends
+    given = _batch([path for path, _ in settled], 0, base.device)
+    _check_room(view.runner.longest, given["input_ids"].shape[1], config)
+    found = base.generate(**given, generation_config=config, tokenizer=model.base_tokenizer, **rest)
+    longest, repeats = given["input_ids"].shape[1], len(found) // len(settled)
+    stops = [stop.encode() for stop in _listed(config.stop_strings or []) if isinstance(stop, str)]
+
+    def is_last(token: int, past: bytes) -> bool:
+        return token not in view.base.trie.rank or any(stop in past for stop in stops)
+
     return [
-        past + view.base.bytes_of(row[longest:]) if path[-1] in view.base.trie.rank else b""
+        past if is_last(path[-1], past) else past + view.base.bytes_of(row[longest:])
         for (path, past), rows in zip(settled, found.view(len(settled), repeats, -1).tolist(), strict=True)
         for row in rows
     ]
 
 
+def _check_room(context: int | None, held: int, config: GenerationConfig) -> None:
+    """Refuse to write past the context; the last token written need not be read again."""
+    asked = config.max_new_tokens or max((config.max_length or 0) - held, 1)
+    if context is not None and held + asked > context + 1:
+        raise TextError(
+            f"the longest prompt takes {held} of the {context} tokens of the model's context, which leaves no room for "
+            f"{asked} more; ask for at most {max(context + 1 - held, 0)} (max_new_tokens), or give less text"
+        )
+
+
 def _by_bytes(model: ByteLevelForCausalLM, texts: list[list[int]], options: dict[str, Any]) -> list[bytes]:
     """Let the byte-level model go on."""
-    ids = [model.ids_of(events) for events in texts]
-    longest = max(map(len, ids))
-    padded = torch.full((len(ids), longest), model.config.pad_token_id or 0)
-    mask = torch.zeros_like(padded)
-    for row, each in enumerate(ids):
-        padded[row, longest - len(each) :] = torch.tensor(each)
-        mask[row, longest - len(each) :] = 1
-    device = model.device
+    given = _batch([model.ids_of(events) for events in texts], model.config.pad_token_id or 0, model.device)
+    config, rest = _configured(model, options)
+    if config.stop_strings:
+        rest["tokenizer"] = byte_tokenizer_of(model.base_tokenizer)
     generating: Any = model
-    found = generating.generate(input_ids=padded.to(device), attention_mask=mask.to(device), **options)
-    rows: list[list[int]] = found[:, longest:].tolist()
+    found = generating.generate(**given, generation_config=config, **rest)
+    rows: list[list[int]] = found[:, given["input_ids"].shape[1] :].tolist()
     return [bytes(takewhile(set(range(BYTES)).__contains__, row)) for row in rows]
+
+
+def _batch(rows: list[list[int]], pad: int, device: torch.device) -> dict[str, torch.Tensor]:
+    """Rows padded on the left, and their mask, as `generate` takes them."""
+    ids, mask = arrays(rows, max(map(len, rows)), [], [], pad, left=True)
+    return {"input_ids": torch.from_numpy(ids).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
 
 
 def _listed(texts: Text | Sequence[Text]) -> Sequence[Text]:

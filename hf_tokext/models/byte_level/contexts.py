@@ -15,6 +15,8 @@ from hf_tokext.models.byte_level.growing_cache import growing_cache
 LOGITS_AT_ONCE = 1 << 26  # numbers a forward pass returns at most, and its mask has
 MOST_SLOTS = 1 << 16  # tokens in the cache: their mask takes half a gigabyte
 ROWS_AT_ONCE = 1 << 10  # of that mask that are moved at a time
+MASKED = {"full_attention", "sliding_attention"}  # kinds of layers that attend to what a mask lets them
+UNMASKED = ("window_size", "keep_window_size")  # set where layers go by places in the cache instead (GPT-Neo, Doge)
 Consumer = Callable[["Context", np.ndarray], None]
 
 
@@ -165,7 +167,7 @@ class TokenForest(TokenRunner):
         stop = len(self._held)
         sees = np.unpackbits(self._sees[old:stop], axis=1, count=stop).astype(bool)
         device = self.model.device
-        with torch.no_grad(), self._few_rows:
+        with torch.inference_mode(False), torch.no_grad(), self._few_rows:  # the cache outlives the caller's mode
             outputs = self.model(
                 input_ids=torch.tensor([[context.token for context in part]], device=device),
                 position_ids=torch.tensor([[context.depth for context in part]], device=device),
@@ -235,7 +237,11 @@ def token_runner(model: PreTrainedModel) -> TokenRunner:
     Returns:
         A `TokenForest`, or a `TokenRunner` for models that do not take tree masks (state-space models, for one).
     """
-    size = model.config.get_text_config().vocab_size
+    config: Any = model.config.get_text_config(decoder=True)
+    masked = MASKED.issuperset(getattr(config, "layer_types", None) or ())
+    if not masked or any(hasattr(config, name) for name in UNMASKED):
+        return TokenRunner(model)  # the few tokens below would not show how far such layers reach
+    size = config.vocab_size
     ids = [(7919 * step + 11) % size for step in range(1, 7)]
     first = Context(None, ids[0])
     left = Context(Context(first, ids[1]), ids[2])

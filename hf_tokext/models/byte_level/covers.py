@@ -16,11 +16,11 @@ import numpy as np
 from hf_tokext.models.byte_level.base_tokens import BaseTokens
 from hf_tokext.models.byte_level.contexts import Context
 from hf_tokext.models.byte_level.heads import NOTHING, Head, Next, ending, log_sum
+from hf_tokext.models.byte_level.ids import BYTES
 from hf_tokext.models.byte_level.measures import Measure
 from hf_tokext.models.byte_level.passage import Passage
 from hf_tokext.models.byte_level.traces import Key
 
-BYTES = 256
 MARGIN = 32  # bytes of a passage in which tokens may end elsewhere once the text goes on
 REMEMBERED = 256  # dropped heads that are kept for that
 

@@ -13,7 +13,8 @@ def infilling_events(base: BaseTokens, prefix: list[int], suffix: list[int], arr
 
     Where the prefix comes before the suffix, its last token may be only the beginning of one that reaches into the
     middle. Its bytes are therefore taken off and put behind the last marker: the middle has to begin with them, in
-    whatever tokens. Where the prefix comes last, it is simply gone on from. The suffix is spelt in all ways.
+    whatever tokens. Where the prefix comes last, it is simply gone on from. The suffix is spelt in all ways. What the
+    tokenizer's template puts before a text, bos in CodeGemma, DeepSeek and Code Llama, stands before all.
 
     Args:
         base: the base's tokens.
@@ -39,11 +40,12 @@ def infilling_events(base: BaseTokens, prefix: list[int], suffix: list[int], arr
         )
     events = {int(index): BYTES + at for at, index in enumerate(base.marker_ids)}
     before, after, middle = (events[found[role][0]] for role in ("fim_prefix", "fim_suffix", "fim_middle"))
+    opening = [events[index] for index in base.template_ids if index in events]
     if arrangement == "suffix_prefix_middle":
-        return [before, after, *suffix, middle, *prefix]
+        return [*opening, before, after, *suffix, middle, *prefix]
     tail = _last_token(base, prefix)
     kept = prefix[: len(prefix) - tail]
-    return [before, *kept, after, *suffix, middle, *prefix[len(kept) :]]
+    return [*opening, before, *kept, after, *suffix, middle, *prefix[len(kept) :]]
 
 
 def _last_token(base: BaseTokens, events: list[int]) -> int:

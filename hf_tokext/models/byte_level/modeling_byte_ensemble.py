@@ -145,7 +145,9 @@ class ByteEnsembleForCausalLM(ByteModel):
         for member, own, part in zip(self._members, self._ids, cache.parts, strict=True):
             parts.append(own.shared(member.read(part, np.maximum(own.read_as[ids], 0), seen, kept)))
         found = self.combine(np.stack(parts))
-        found[~seen[:, -kept:]] = 0
+        unread = ~seen[:, -kept:]
+        unread[:, -1] = False  # there stands what comes after all that is read, as for a single model
+        found[unread] = 0
         impossible = np.isneginf(found).all(axis=-1).any(axis=-1)
         if impossible.any():
             raise TextError(

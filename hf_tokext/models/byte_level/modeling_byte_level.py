@@ -69,11 +69,11 @@ class ByteLevelForCausalLM(ByteModel):
 
     @property
     def view(self) -> ByteView:
-        """The base's bytes; made when first asked for, with the weights in place."""
-        if self._view is None:
+        """The base's bytes; made when first asked for, with the weights in place, and anew when the config is changed."""
+        config = self.config
+        if self._view is None or (self._view.measure, self._view.tolerance) != (config.measure, config.tolerance):
             if self.base_tokenizer is None:
                 raise UnsupportedModelError("the base's tokenizer is unknown; make this model with hf_tokext.byteify")
-            config = self.config
             self._view = ByteView(self.base, self.base_tokenizer, config.measure, config.tolerance)
         return self._view
 
@@ -89,7 +89,9 @@ class ByteLevelForCausalLM(ByteModel):
         return ByteCache()
 
     def _read(self, cache: Any, ids: np.ndarray, seen: np.ndarray, kept: int) -> np.ndarray:
-        found = self.read(cache, ids, seen, kept)
+        self._begin(cache, ids)
+        read = np.stack([self._places(*row) for row in zip(cache.texts, ids, seen, strict=True)])
+        found = self.read(cache, ids, read, kept)
         for text in cache.texts:
             if not text.heads:
                 raise TextError(
@@ -98,7 +100,7 @@ class ByteLevelForCausalLM(ByteModel):
         return found
 
     def read(self, cache: ByteCache, ids: np.ndarray, seen: np.ndarray, kept: int) -> np.ndarray:
-        """Read on; a text without probability is no error here.
+        """Read on; a text without probability is no error here, and padding is read like all else that is seen.
 
         Args:
             cache: what stands before; it is read on.
@@ -114,25 +116,28 @@ class ByteLevelForCausalLM(ByteModel):
             TextError: an id is outside of the vocabulary, or a text is longer than the base's context.
             UnsupportedModelError: the cache is of other rows or of another model.
         """
-        if not cache.texts:
-            cache.texts = self.view.texts(len(ids))
-        if len(cache.texts) != len(ids) or cache.texts[0].base is not self.view.base:
-            raise UnsupportedModelError(
-                f"a cache of {len(cache.texts)} rows does not go with {len(ids)}, nor one of another model, or of this one "
-                "before it was moved, with this; begin with a new one"
-            )
-        self.check_ids(ids)
-        read = np.stack([self._places(*row) for row in zip(cache.texts, ids, seen, strict=True)])
-        events = [self._events(row[places]) for row, places in zip(ids, read, strict=True)]
+        self._begin(cache, ids)
+        events = [self._events(row[places]) for row, places in zip(ids, seen, strict=True)]
         every = kept > 1
         readings = self.view.read(cache.texts, events, every)
         found = np.zeros((len(ids), kept, self.config.vocab_size))
-        for row, text, reading, places in zip(found, cache.texts, readings, read[:, -kept:], strict=True):
+        for row, text, reading, places in zip(found, cache.texts, readings, seen[:, -kept:], strict=True):
             if every and places.any():
                 row[places] = self.columns(reading.events[-places.sum() :])  # type: ignore[index]
             if not every or not places[-1]:
                 row[-1] = self.columns(text.events()[None])[0]
         return found
+
+    def _begin(self, cache: ByteCache, ids: np.ndarray) -> None:
+        """Begin the texts of an empty cache, and check what is to be read with it."""
+        if not cache.texts:
+            cache.texts = self.view.texts(len(ids))
+        if len(cache.texts) != len(ids) or cache.texts[0].base is not self.view.base:
+            raise UnsupportedModelError(
+                f"a cache of {len(cache.texts)} rows does not go with {len(ids)}, nor one of another model, or of this one "
+                "before it was moved or its measure changed, with this; begin with a new one"
+            )
+        self.check_ids(ids)
 
     def _places(self, text: Covers, ids: np.ndarray, seen: np.ndarray) -> np.ndarray:
         """Where the ids of a row are read, [T] bool: not what is masked, nor padding.

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from hf_tokext.errors import TextError, UnsupportedModelError
 from hf_tokext.evaluating import evaluating
+from hf_tokext.measure.causal import check_causal
 from hf_tokext.models.byte_level.byte_view import ByteView
 from hf_tokext.models.byte_level.modeling_byte_ensemble import ByteEnsembleForCausalLM
 from hf_tokext.models.byte_level.modeling_byte_level import ByteLevelForCausalLM
@@ -69,16 +70,16 @@ def score_bytes(
 
     Raises:
         TextError: a text is empty, or longer than the model's context.
-        UnsupportedModelError: the tokenizer is missing, or the measure is not possible for it.
+        UnsupportedModelError: the model is no causal LM, its tokenizer is missing, or the measure is not possible for it.
         VocabularyError: the bytes of the tokenizer's ids cannot be read.
     """
     given = [texts] if isinstance(texts, str | bytes) else texts
     data = [to_bytes(text) if isinstance(text, str) else bytes(text) for text in given]
     if b"" in data:
         raise TextError(f"text {data.index(b'')} is empty and has no bytes to score; leave it out")
-    if isinstance(model, ByteEnsembleForCausalLM):
-        return [score for group in _groups(data) for score in _of_ensemble(model, group, per_byte)]
     with evaluating(model):
+        if isinstance(model, ByteEnsembleForCausalLM):
+            return [score for group in _groups(data) for score in _of_ensemble(model, group, per_byte)]
         view = view_of(model, tokenizer, measure, tolerance)
         return [score for group in _groups(data) for score in _of_view(view, group, per_byte)]
 
@@ -115,7 +116,7 @@ def view_of(model: PreTrainedModel, tokenizer: Any, measure: str, tolerance: flo
         Its view.
 
     Raises:
-        UnsupportedModelError: a causal LM without tokenizer.
+        UnsupportedModelError: a causal LM without tokenizer, or a model that is none.
     """
     if isinstance(model, ByteLevelForCausalLM):
         return model.view
@@ -123,6 +124,7 @@ def view_of(model: PreTrainedModel, tokenizer: Any, measure: str, tolerance: flo
         raise UnsupportedModelError(
             f"{type(model).__name__} is read through its tokenizer: give tokenizer=, or byteify it first"
         )
+    check_causal(model, "a byte view")
     return ByteView(model, tokenizer, measure, tolerance)
 
 

@@ -20,6 +20,7 @@ from hf_tokext import (
 from hf_tokext.errors import CheckpointError, TextError, UnsupportedModelError
 from tests.models.byte_level import byte_view_tokenizers as small
 from tests.models.byte_level.enumeration import Enumeration, tiny_llama
+from tests.tiny_models import tiny
 
 PAD, BOS, EOS = 256, 257, 258
 SPACED = {small.fallback}
@@ -203,6 +204,18 @@ def test_a_batch_of_different_lengths_equals_single_texts():
         assert made_row[4 : 4 + len(new)] == new
 
 
+def test_rows_padded_on_the_right_and_rows_of_nothing_go_on_as_alone():
+    model, tokenizer = made()
+    texts = ["aba", "a"]
+    given = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right")
+    options = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
+    found = model.generate(**given, **options)[:, 3:]
+    for row, text in zip(found, texts, strict=True):
+        assert torch.equal(row, model.generate(**tokenizer(text, return_tensors="pt"), **options)[0, len(text) :])
+    nothing = model(torch.tensor([[97]]), attention_mask=torch.tensor([[0]])).logits[0, 0]
+    torch.testing.assert_close(nothing.exp(), model(torch.tensor([[BOS]])).logits[0, 0].exp(), atol=1e-12, rtol=0)
+
+
 def test_it_goes_on_from_a_cache_whose_rows_are_chosen():
     model, tokenizer = made()
     begun = model(**batch(tokenizer, ["aba", "baa", "aab"]), use_cache=True).past_key_values
@@ -262,6 +275,30 @@ def test_scores_are_those_of_the_logits(combination):
         expected = logits[np.arange(len(text)), list(text)].numpy()
         np.testing.assert_allclose(score.log_probabilities, expected, atol=1e-12)
         assert (score.measure, score.dropped) == (f"{combination} of all_strings", 0)
+
+
+def test_a_members_own_padding_is_no_padding_of_the_ensemble():
+    """What opens a text after the end of another one is read, though the member has it for padding, too."""
+    found = []
+    for pad in (None, "<s>"):
+        tokenizer = small.plain()
+        tokenizer.pad_token = pad
+        member, _ = byteify(tiny_llama(len(tokenizer)), tokenizer, tolerance=0)
+        model, _ = ByteEnsembleForCausalLM.from_members([member])
+        assert (model.config.pad_token_id, model.config.bos_token_id) == (PAD, BOS)
+        found.append(model(torch.tensor([[97, EOS, BOS, 98]])).logits.exp())
+    torch.testing.assert_close(*found, atol=1e-12, rtol=0)
+
+
+def test_in_training_mode_scores_are_those_of_evaluation():
+    tokenizer = small.plain()
+    member, _ = byteify(tiny("gpt2", vocab_size=len(tokenizer)), tokenizer, tolerance=0)  # it has dropout
+    model, _ = ByteEnsembleForCausalLM.from_members([member])
+    (expected,) = score_bytes(model, "abcab")
+    model.train()
+    (found,) = score_bytes(model, "abcab")
+    assert found.log_probability == pytest.approx(expected.log_probability, abs=1e-6)
+    assert model.training and member.base.training
 
 
 def test_what_the_members_drop_is_reported():

@@ -1,10 +1,13 @@
 """Going on from prompts, and filling in the middle: what is chosen is what enumeration says."""
 
+import re
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
+from tokenizers import processors
+from transformers import GenerationConfig
 
 from hf_tokext import byteify, complete
 from hf_tokext.errors import TextError, UnsupportedModelError
@@ -12,6 +15,7 @@ from hf_tokext.models.byte_level.completion import settle_prompt
 from hf_tokext.models.byte_level.infilling import infilling_events
 from tests.models.byte_level import byte_view_tokenizers as small
 from tests.models.byte_level.enumeration import Enumeration, tiny_llama
+from tests.tiny_models import tiny
 
 FIM = ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"]
 PROMPTS = ["ab", "a", "bcab", "aab"]
@@ -23,17 +27,17 @@ def made(seed=0, markers=(), **options):
     return byteify(tiny_llama(len(tokenizer), seed), tokenizer, **{"tolerance": 0, **options})[0]
 
 
-def ways(model, prompt):
+def ways(model, prompt, opening=(0,)):
     """Probabilities of the token sequences that a prompt may be the beginning of, the last token going past it."""
-    exact = Enumeration(model.base, model.base_tokenizer, (0,), spaced=False)
+    exact = Enumeration(model.base, model.base_tokenizer, opening, spaced=False)
     found = {}
     for ids, spelt, chance in exact.strings(prompt):
         row = exact.row(ids)
         for index, piece in exact.pieces.items():
             if len(spelt + piece) > len(prompt) and (spelt + piece).startswith(prompt) and spelt != prompt:
-                found[0, *ids, index] = chance * row[index]
+                found[*opening, *ids, index] = chance * row[index]
         if spelt == prompt:
-            found |= {(0, *ids, index): chance * row[index] for index in range(len(row))}
+            found |= {(*opening, *ids, index): chance * row[index] for index in range(len(row))}
     return found
 
 
@@ -123,7 +127,11 @@ def test_the_middle_is_what_enumeration_gives(arrangement, prefix):
         text += bytes([byte])
     assert len(middle) == 3 or exact.events(text).argmax() > 255
     (settled,) = complete(model, prefix, suffixes="c", arrangement=arrangement, max_new_tokens=3)
-    assert settled == b"" or exact.probability(prefix.encode() + settled) > 0
+    found = ways(model, prefix.encode(), exact.opening)
+    *ids, last = max(found, key=found.get)
+    base = model.view.base
+    assert settled.startswith(base.bytes_of([*ids[4:], last])[len(prefix) :])
+    assert settled == b"" or last in base.trie.rank
 
 
 def test_the_middle_may_begin_with_nothing_before_it():
@@ -134,6 +142,71 @@ def test_the_middle_may_begin_with_nothing_before_it():
     (middle,) = complete(model, "", suffixes="c", mode="bytes", max_new_tokens=1)
     likeliest = int(exact.events(b"").argmax())
     assert middle == (bytes([likeliest]) if likeliest < 256 else b"")
+
+
+def test_what_the_template_puts_before_a_text_stands_before_the_parts():
+    tokenizer = small.plain()
+    tokenizer.add_special_tokens({"additional_special_tokens": FIM}, replace_extra_special_tokens=False)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 0)])
+    model, _ = byteify(tiny_llama(len(tokenizer), 1), tokenizer, tolerance=0)
+    pre, suf, mid = tokenizer.convert_tokens_to_ids(FIM)
+    exact = Enumeration(model.base, tokenizer, (0, pre, suf, tokenizer.convert_tokens_to_ids("c"), mid), spaced=False)
+    base = model.view.base
+    for arrangement in ("prefix_suffix_middle", "suffix_prefix_middle"):
+        (covers,) = model.view.texts(1)
+        model.view.read([covers], [infilling_events(base, list(b"ab"), list(b"c"), arrangement)])
+        expected = exact.events(b"ab")
+        np.testing.assert_allclose(np.exp(covers.events())[:256], expected[:256], atol=1e-12)
+
+
+def test_no_prompts_give_nothing():
+    assert complete(made(), []) == complete(made(), [], mode="bytes") == []
+
+
+@pytest.mark.parametrize("mode", ["boundary", "bytes"])
+def test_strings_stop_it(mode):
+    model = made()
+    options = {"mode": mode, "max_new_tokens": 12, "do_sample": False}
+    (free,) = complete(model, "ab", **options)
+    (found,) = complete(model, "ab", **options, stop_strings="bb")
+    assert free.startswith(found) and len(found) < len(free)
+    assert b"bb" in found and b"bb" not in found[:-3]  # the last token may go past it
+    config = GenerationConfig(stop_strings=["bb"], **{key: options[key] for key in ("max_new_tokens", "do_sample")})
+    assert complete(model, "ab", mode=mode, generation_config=config) == [found]
+
+
+def test_a_string_in_the_settled_token_stops_it():
+    model = made(2)
+    _, past = settled(model, b"a", 0)()
+    assert past
+    assert complete(model, "a", max_new_tokens=5, do_sample=False, stop_strings=[past.decode()]) == [past]
+
+
+def test_settings_may_come_in_a_config():
+    model = made(2)
+    options = {"do_sample": True, "top_k": 0, "max_new_tokens": 3, "temperature": 1.5}
+    found = []
+    for given in (options, {"generation_config": GenerationConfig(**options)}):
+        torch.manual_seed(1)
+        found.append([complete(model, "ab", **given) for _ in range(10)])
+    assert found[0] == found[1] and len(set(map(tuple, found[0]))) > 1
+
+
+def test_draws_of_one_prompt_share_no_token():
+    model = made(2)
+    torch.manual_seed(0)
+    options = {"do_sample": True, "top_k": 0, "max_new_tokens": 1}
+    found = complete(model, ["ab", "c"], num_return_sequences=40, **options)
+    assert len(found) == 80
+    alone = {complete(model, "ab", **options)[0][:1] for _ in range(40)}
+    assert len(alone) > 1 and {text[:1] for text in found[:40]} == alone
+    assert len(complete(model, ["ab", "c"], num_beams=2, num_return_sequences=2, max_new_tokens=1)) == 4
+
+
+def test_what_generate_would_wrap_results_in_is_left_out():
+    model = made()
+    options = {"max_new_tokens": 2, "do_sample": False}
+    assert complete(model, "ab", return_dict_in_generate=True, **options) == complete(model, "ab", **options)
 
 
 def test_bad_input_is_refused():
@@ -150,7 +223,23 @@ def test_bad_input_is_refused():
         complete(made(markers=FIM), "a", suffixes="b", arrangement="middle_out")
     with pytest.raises(UnsupportedModelError, match="measure must be one of"):
         complete(model.base, "a", model.base_tokenizer, measure="viterbi")
+    with pytest.raises(TextError, match="1 suffixes for 2 prompts"):
+        complete(made(markers=FIM), ["a", "b"], suffixes="c")
     with pytest.raises(TextError, match="no token sequence spells"):
         complete(model, "x")
     with pytest.raises(TextError, match="longer than the model's context of 64 tokens"):
         complete(made(tolerance=0.05), "c" * 100)
+
+
+def test_what_is_written_ends_within_the_context():
+    tokenizer = small.plain()
+    model = byteify(tiny("gpt2", vocab_size=len(tokenizer)), tokenizer, "canonical")[0]  # its places end at 256
+    options = {"do_sample": False, "eos_token_id": None}
+    with pytest.raises(TextError, match="no room for 99 more; ask for at most ([0-9]+)") as refused:
+        complete(model, ["a", "c" * 250], max_new_tokens=99, **options)
+    most = int(re.search("at most ([0-9]+)", str(refused.value))[1])
+    assert 0 < most < 10
+    found = complete(model, ["a", "c" * 250], max_new_tokens=most, **options)
+    assert found[0] == complete(model, "a", max_new_tokens=most, **options)[0]
+    with pytest.raises(TextError, match=f"at most {most} "):
+        complete(model, "c" * 250, max_new_tokens=most + 1, **options)

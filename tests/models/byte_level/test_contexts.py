@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from transformers import AutoModelForCausalLM, MambaConfig, MistralConfig
+from transformers import AutoModelForCausalLM, GPTNeoConfig, Llama4TextConfig, MambaConfig, MistralConfig
 
 from hf_tokext.errors import TextError
 from hf_tokext.models.byte_level.contexts import Context, TokenForest, TokenRunner, token_runner
@@ -17,6 +17,29 @@ def mistral():
 
 def mamba():
     return AutoModelForCausalLM.from_config(MambaConfig(vocab_size=SIZE, hidden_size=16, num_hidden_layers=2))
+
+
+def gpt_neo():
+    """Every second layer sees 8 tokens; which, it tells from places in the cache."""
+    shape = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "attention_types": [[["global", "local"], 1]]}
+    return AutoModelForCausalLM.from_config(
+        GPTNeoConfig(vocab_size=SIZE, window_size=8, max_position_embeddings=64, **shape)
+    )
+
+
+def llama4():
+    """Most layers see no further back than to the last multiple of 8 tokens."""
+    shape = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+    }
+    config = Llama4TextConfig(
+        vocab_size=SIZE, attention_chunk_size=8, num_hidden_layers=4, moe_layers=[], intermediate_size_mlp=32, **shape
+    )
+    return AutoModelForCausalLM.from_config(config)
 
 
 def contexts(count: int, seed: int = 0) -> list[Context]:
@@ -37,7 +60,7 @@ def logits(runner: TokenRunner, parts: list[list[Context]]) -> dict[Context, np.
 
 
 def made(name: str):
-    model = {"mistral": mistral, "mamba": mamba}.get(
+    model = {"mistral": mistral, "mamba": mamba, "gpt_neo": gpt_neo, "llama4": llama4}.get(
         name, lambda: tiny(name, tied=TIED_BY_DEFAULT[name], vocab_size=SIZE)
     )
     model = model().double().eval()
@@ -57,6 +80,15 @@ def test_packed_equals_plain_sequences(name):
     plain = logits(TokenRunner(model), [given])
     assert max(np.abs(packed[context] - plain[context]).max() for context in given) < 1e-10
     assert runner.forwards == 3
+
+
+@pytest.mark.parametrize("name", ["gpt_neo", "llama4"])
+def test_layers_that_find_out_themselves_how_far_they_see_are_not_packed(name):
+    model = made(name)
+    given = contexts(40)
+    packed = logits(token_runner(model), [given[:20], given[20:]])
+    plain = logits(TokenRunner(model), [given])
+    assert max(np.abs(packed[context] - plain[context]).max() for context in given) < 1e-10
 
 
 def test_what_takes_no_tree_mask_is_run_plainly():

@@ -131,6 +131,15 @@ def test_it_goes_on_from_the_cache_of_another_call():
         assert torch.equal(model.generate(longer, past_key_values=cache, max_new_tokens=4, do_sample=False), expected)
 
 
+def test_it_goes_on_after_inference_mode():
+    """Keys and values that lie in the cache of an earlier call are written beside."""
+    model, tokenizer = made()
+    given = tokenizer("ab", return_tensors="pt")
+    with torch.inference_mode():
+        first = model.generate(**given, max_new_tokens=3, do_sample=False)
+    assert torch.equal(model.generate(**given, max_new_tokens=3, do_sample=False), first)
+
+
 def test_a_conversation_is_written_by_the_bases_template():
     template = "{% for message in messages %}<s>{{ message.content }}{% endfor %}</s>"
     model, tokenizer = made(prepare=lambda tokenizer: setattr(tokenizer, "chat_template", template))

@@ -4,9 +4,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria
+from transformers import AutoModelForCausalLM, AutoTokenizer, BertLMHeadModel, DynamicCache, StoppingCriteria
 
-from hf_tokext import ByteLevelForCausalLM, ByteTokenizer, byteify
+from hf_tokext import ByteEnsembleForCausalLM, ByteLevelForCausalLM, ByteTokenizer, byteify, score_bytes
 from hf_tokext.errors import CheckpointError, TextError, UnsupportedModelError, VocabularyError
 from tests.models.byte_level import byte_view_tokenizers as small
 from tests.models.byte_level.enumeration import Enumeration, tiny_llama
@@ -120,6 +120,28 @@ def test_it_goes_on_from_a_cache():
     torch.testing.assert_close(rest.exp(), model(**given).logits[:, 2:].exp(), atol=1e-12, rtol=0)
 
 
+def test_another_kind_of_cache_is_refused():
+    """It would be taken for an empty one, and what stands before be forgotten."""
+    model, _ = made()
+    ensemble, _ = ByteEnsembleForCausalLM.from_members([made()[0]])
+    of_ensemble = ensemble(torch.tensor([[97, 98]]), use_cache=True).past_key_values
+    for cache in (of_ensemble, DynamicCache()):
+        with pytest.raises(UnsupportedModelError, match=f"is a {type(cache).__name__}.*the ByteCache"):
+            model(torch.tensor([[99]]), past_key_values=cache)
+
+
+def test_a_changed_config_holds():
+    model, tokenizer = made()
+    given = tokenizer("abcabcab", return_tensors="pt")
+    begun = model(**given, use_cache=True)
+    model.config.measure = "canonical"
+    expected = made(measure="canonical")[0](**given).logits
+    torch.testing.assert_close(model(**given).logits.exp(), expected.exp(), atol=1e-12, rtol=0)
+    assert not torch.allclose(begun.logits.exp(), expected.exp())
+    with pytest.raises(UnsupportedModelError, match="its measure changed"):
+        model(torch.tensor([[97]]), past_key_values=begun.past_key_values)
+
+
 @pytest.mark.parametrize("make", [small.plain, small.fallback])
 def test_saved_and_loaded_it_is_the_same(make, tmp_path):
     model, tokenizer = made(make)
@@ -188,6 +210,11 @@ def test_what_cannot_be_byteified_is_refused():
     tokenizer = small.plain()
     with pytest.raises(UnsupportedModelError, match="no causal LM"):
         byteify(tiny("t5", tied=True, vocab_size=len(tokenizer)), tokenizer)
+    looks_ahead = BertLMHeadModel(tiny("bert", vocab_size=len(tokenizer)).config)
+    with pytest.raises(UnsupportedModelError, match="looks ahead"):
+        byteify(looks_ahead, tokenizer)
+    with pytest.raises(UnsupportedModelError, match="looks ahead"):
+        score_bytes(looks_ahead, "a", tokenizer)
     with pytest.raises(VocabularyError, match="do not belong together"):
         byteify(tiny_llama(5), tokenizer)
     with pytest.raises(UnsupportedModelError, match="measure must be one of"):
