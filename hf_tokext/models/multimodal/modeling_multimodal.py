@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from hf_tokext.errors import ModalityError, UnsupportedModelError
@@ -299,7 +299,7 @@ class MultimodalModel(LMOnBackbone, PreTrainedModel):
                 )
 
 
-class MultimodalForCausalLM(CausalOnBackbone, MultimodalGeneration, MultimodalModel):
+class MultimodalForCausalLM(CausalOnBackbone, MultimodalGeneration, MultimodalModel, GenerationMixin):
     """A causal LM that reads and writes the codes of codecs; `generate` keeps them well-formed.
 
     Args:

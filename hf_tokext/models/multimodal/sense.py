@@ -164,12 +164,11 @@ class Sense(nn.Module):
         for number, (_, tensor) in enumerate(sorted(self.codec.state_dict().items())):
             if tensor.device.type == "meta":
                 return None
-            if tensor.is_floating_point():
-                chance = torch.Generator().manual_seed(number)
-                signs = torch.randint(0, 2, (PROBES, min(tensor.numel(), 4096)), generator=chance).double() * 2 - 1
-                step = max(tensor.numel() // 4096, 1)
-                part = tensor.detach().cpu().flatten()[::step][: signs.shape[1]].double()
-                found += signs[:, : len(part)] @ (part / part.norm().clamp(min=1e-9))
+            chance = torch.Generator().manual_seed(number)
+            signs = torch.randint(0, 2, (PROBES, min(tensor.numel(), 4096)), generator=chance).double() * 2 - 1
+            step = max(tensor.numel() // 4096, 1)
+            part = tensor.detach().cpu().flatten()[::step][: signs.shape[1]].double()
+            found += signs[:, : len(part)] @ (part / part.norm().clamp(min=1e-9))
         return [round(value, 6) for value in found.tolist()]
 
 
