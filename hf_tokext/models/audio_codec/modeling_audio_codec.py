@@ -200,9 +200,7 @@ class WrappedAudioCodec(ModalityCodec):
         codes, places = self._coded(waves, mask, input_features)
         latents = self._vectors(codes)
         made = self.decode_latents(latents, places, waves.shape[-1])
-        result = CodecOutput(
-            reconstruction=made.reshape(input_values.shape), codes=codes, mask=places, latents=latents
-        )
+        result = CodecOutput(reconstruction=made.reshape(input_values.shape), codes=codes, mask=places, latents=latents)
         if return_loss:
             one, other = made[:, 0].float(), waves[:, 0].to(made.device)
             losses = {
