@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hf_tokext.hub.facts import facts, last_measurement, read_bits
 from hf_tokext.hub.files import MARKED
 from hf_tokext.hub.licences import licence_of, one_line
 from hf_tokext.hub.loading import auto_class, distributions, loading_code, read_object
+from hf_tokext.hub.senses import sense_facts
 from hf_tokext.hub.templates import template_folder
 from hf_tokext.models.codec_report import REPORT as CODEC_REPORT
 from hf_tokext.transplant.checkpoint_source import checked_file
@@ -89,7 +91,7 @@ def render_card(
     if not any((source / name).is_file() for name in MARKED):
         raise CheckpointError(f"{folder} is no checkpoint: it has none of {', '.join(MARKED)}")
     report, config = read_object(source / REPORT_JSON), read_object(source / "config.json")
-    codec = codec_facts(source, config)
+    codec, senses = codec_facts(source, config), sense_facts(config)
     name = repo_id or source.name
     measured, value = read_bits(Path(bits), source) if bits is not None else ([], None)
     results = [_result("text of the author's", value)] if value is not None else []
@@ -101,24 +103,35 @@ def render_card(
     data = ModelCardData(
         library_name="peft" if (source / "adapter_config.json").is_file() else "transformers",
         pipeline_tag=PIPELINES.get(auto_class(config)),
-        tags=["hf_tokext", *(["tokenizer-transplant"] if report else ["codec", codec["modality"]] if codec else [])],
+        tags=["hf_tokext", *_tags(report, codec, senses)],
         base_model=base["name"] if base.get("kind") == "hub" else None,
         model_name=name.rpartition("/")[2] if results else None,
         eval_results=results or None,
         **licence.metadata,
     )
-    code, packages = loading_code(source, one_line(name).replace('"', "'"), codec.get("usage", ""))
-    values: dict[str, Any] = codec | {
-        "title": one_line(name.rpartition("/")[2]),
-        "code": code,
-        "packages": distributions(packages),
-    }
+    code, packages = loading_code(source, one_line(name).replace('"', "'"), (codec | senses).get("usage", ""))
+    values: dict[str, Any] = (
+        codec
+        | senses
+        | {
+            "title": one_line(name.rpartition("/")[2]),
+            "code": code,
+            "packages": distributions(packages),
+        }
+    )
     values |= {"measured": measured, "licence": licence.lines if report else [_nothing_known()], "what": _what(config)}
     values |= facts(report) if report else {}
-    template = _template("transplant" if report else "codec" if codec else "checkpoint")
+    kinds = {"transplant": report, "codec": codec, "multimodal": senses, "checkpoint": True}
+    template = _template(next(kind for kind, found in kinds.items() if found))
     body = f"---\n{data.to_yaml()}\n---\n\n{template.render(values).strip()}\n"
     body = re.sub(r"\n{3,}", "\n\n", body)
     return f"{body}\n{MARK_START}text {_hash(body)}, report {_report_hash(source)} -->\n"
+
+
+def _tags(report: Mapping[str, Any], codec: Mapping[str, Any], senses: Mapping[str, Any]) -> list[str]:
+    if report:
+        return ["tokenizer-transplant"]
+    return ["codec", codec["modality"]] if codec else ["multimodal"] if senses else []
 
 
 def is_generated(text: str) -> bool:

@@ -204,7 +204,8 @@ def loading_code(folder: Path, name: str, usage: str = "") -> tuple[str, list[st
     lines = [f"import {each}  # its classes are registered; no code of the repository is run" for each in packages]
     lines = [f"import {each}" for each in ("numpy", "torch") if f"{each}." in usage] + lines
     wanted = ([processor] if processor else []) + ([auto] if weights and package == "transformers" else [])
-    wanted += ["AutoTokenizer"] if tokenizer else []
+    tokenizer = tokenizer and "AutoProcessor" not in usage  # which holds it
+    wanted += ["AutoTokenizer"] if tokenizer else ["AutoProcessor"] if "AutoProcessor" in usage else []
     lines += [f"from {package} import {auto}"] if weights and package == "peft" else []
     lines += [f"from transformers import {', '.join(wanted)}"] if wanted else []
     lines += ["", f'name = "{name}"']

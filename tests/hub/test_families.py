@@ -1,14 +1,18 @@
 """Every family goes to the Hub and comes back: with the package imported, the classes are its own and no code is run."""
 
 import pytest
+import soundfile
 import torch
 from huggingface_hub import hf_hub_download
+from PIL import Image
 from transformers import (
     AutoFeatureExtractor,
     AutoImageProcessor,
     AutoModel,
     AutoModelForAudioTokenization,
     AutoModelForCausalLM,
+    AutoModelForMultimodalLM,
+    AutoProcessor,
     AutoTokenizer,
 )
 
@@ -32,6 +36,8 @@ from tests.models.audio_codec.test_audio_codec import made as upstream_codec
 from tests.models.byte_level import byte_view_tokenizers as small
 from tests.models.byte_level.enumeration import tiny_llama
 from tests.models.image_codec.conftest import SIZES
+from tests.models.multimodal.conftest import make as with_codecs
+from tests.models.multimodal.conftest import picture, sound
 from tests.models.speech_codec.small import HOP
 from tests.models.speech_codec.small import small as speech_codec
 from tests.tiny_models import tiny, tiny_config
@@ -176,3 +182,36 @@ def test_codecs_of_images(hub, tmp_path, make, shape):
     image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     values, others = (each(image, return_tensors="pt")["pixel_values"] for each in (processor, there))
     assert torch.equal(values, others) and torch.equal(pulled.encode(others).codes, model.eval().encode(values).codes)
+
+
+def test_a_model_with_codecs_comes_back_and_its_card_says_what_they_are(hub, tmp_path, monkeypatch):
+    model, processor = with_codecs("image", "speech", image={"input": "codebook"}, speech={"layout": "delay"})
+    model.save_pretrained(tmp_path / "model")
+    processor.save_pretrained(tmp_path / "model")
+    pushed = push_checkpoint(tmp_path / "model", "me/sensed")
+    assert pushed.left_out == [] and not push_checkpoint(tmp_path / "model", "me/sensed").changed
+
+    options = {"cache_dir": tmp_path / "cache"}
+    there = AutoProcessor.from_pretrained("me/sensed", **options)
+    for auto in (AutoModelForCausalLM, AutoModelForMultimodalLM):
+        pulled = auto.from_pretrained("me/sensed", **options)
+        given = there("see <|image|> and <|speech|>", images=picture(), audio=[sound()])
+        with torch.no_grad():
+            assert torch.equal(pulled(**given).logits, model(**given).logits)
+
+    with open(hf_hub_download("me/sensed", "README.md", **options), encoding="utf-8") as card:
+        text = card.read()
+    assert "reads and writes images and recordings as ids" in text
+    assert (
+        r"| image | `<\|image\|>` | 8 + 8 + 8 codes from id 296 | 6 | interleave | vectors of the codes, projected |"
+        in text
+    )
+    assert "| 8 + 8 codes from id 320 | one every 8 samples | delay | rows of the embedding matrix |" in text
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(picture()).save("picture.png")
+    soundfile.write("sound.wav", sound(), 8000)
+    code = text.split("```python\n")[1].split("```")[0]
+    code = code.replace("from_pretrained(name)", f"from_pretrained(name, cache_dir={str(tmp_path / 'cache')!r})")
+    made = {}
+    exec(code.replace("2000", "200"), made)  # the card's own words; the tiny model has a short context
+    assert made["codes"].shape == (3, 6) and made["made"].size == (16, 16)

@@ -144,6 +144,8 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
                 end = self.tokenizer.eos_token_id
                 written = [*self._ids(wanted[number], waiting, False), *([] if end is None else [end])]
                 ids, labels = ids + written, labels + written
+            if not ids:
+                raise ModalityError(f"row {number} is empty; begin with the text of the bos token, or with any other")
             rows.append(self._cut(ids, labels, number, truncation, max_length))
         return BatchFeature({**self._padded(rows, padding, wanted is not None), **found}, tensor_type=None)
 

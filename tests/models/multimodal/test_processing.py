@@ -161,6 +161,7 @@ def test_conversations_hold_values(made):
         ("<|image|>", {"codes": {"image": [torch.zeros(3, 6)]}, "images": picture()}, "as values and as codes"),
         ([], {}, "one text per row"),
         (["a", "b"], {"answers": ["c"]}, "one answer if any"),
+        (["a", ""], {}, "row 1 is empty"),
         ("<|image|>", {"images": picture(), "max_length": 10}, "has 20 ids, more than max_length=10"),
         ("<|image|>", {"images": picture(), "max_length": 10, "truncation": True}, "cut away some of 'image'"),
         (["a", "a longer one"], {"padding": False}, "several lengths"),
