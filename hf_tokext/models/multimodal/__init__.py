@@ -8,7 +8,7 @@ register_family(
     _HERE + "configuration_multimodal:MultimodalConfig",
     processor=_HERE + "processing_multimodal:MultimodalProcessor",
     models={
-        "AutoModel": _HERE + "modeling_multimodal:MultimodalModel",
+        "AutoModel": _HERE + "multimodal_model:MultimodalModel",
         "AutoModelForCausalLM": _HERE + "modeling_multimodal:MultimodalForCausalLM",
         "AutoModelForMultimodalLM": _HERE + "modeling_multimodal:MultimodalForCausalLM",
     },

@@ -1,7 +1,6 @@
 """Texts with images, sounds and depth maps in them become ids, and ids become texts and codes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +13,11 @@ from hf_tokext.errors import ModalityError, VocabularyError
 from hf_tokext.models.blocks.installed import InstalledCode
 from hf_tokext.models.multimodal.chat import flattened
 from hf_tokext.models.multimodal.extractors import extract, extractor_of, lengths_of
+from hf_tokext.models.multimodal.id_rows import LEFT_OUT, Parts, cut_row, pad_rows, take_apart
 from hf_tokext.registry import name_classes
-from hf_tokext.vocabulary.code_space import CodeSpace
 from hf_tokext.vocabulary.spaces import Spaces
 
-LEFT_OUT = -100
 ALIASES = {"images": "image", "audio": "audio"}  # what upstream's pipelines call them, and the modality that is meant
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a row of ids holds.
-
-    Attributes:
-        text: with a placeholder where codes stand.
-        codes: by modality, the codes of each document in order, [codebooks, T].
-    """
-
-    text: str
-    codes: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
 class MultimodalProcessor(InstalledCode, ProcessorMixin):
@@ -146,8 +131,8 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
                 ids, labels = ids + written, labels + written
             if not ids:
                 raise ModalityError(f"row {number} is empty; begin with the text of the bos token, or with any other")
-            rows.append(self._cut(ids, labels, number, truncation, max_length))
-        return BatchFeature({**self._padded(rows, padding, wanted is not None), **found}, tensor_type=None)
+            rows.append(cut_row(ids, labels, number, self.spaces, truncation, max_length))
+        return BatchFeature({**pad_rows(rows, self.tokenizer, padding, wanted is not None), **found}, tensor_type=None)
 
     def _by_space(self, values: Mapping[str, Any]) -> dict[str, list[Any]]:
         """Values in one list each, by the names of spaces."""
@@ -189,43 +174,6 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
             found += [index] if space is None else [space.start, *waiting[space.name].pop(0), space.end]
         return found
 
-    def _cut(
-        self, ids: list[int], labels: list[int], row: int, truncation: bool, max_length: int | None
-    ) -> tuple[list[int], list[int]]:
-        if max_length is None or len(ids) <= max_length:
-            return ids, labels
-        if not truncation:
-            raise ModalityError(
-                f"row {row} has {len(ids)} ids, more than max_length={max_length}: pass truncation=True"
-            )
-        for name, space in self.spaces.items():
-            if space.end in ids[max_length:]:
-                raise ModalityError(
-                    f"row {row} has {len(ids)} ids, and cutting it to max_length={max_length} would cut away some of {name!r}: "
-                    "raise max_length, or let the text after it be what is long"
-                )
-        return ids[:max_length], labels[:max_length]
-
-    def _padded(self, rows: Sequence[tuple[list[int], list[int]]], padding: bool, labelled: bool) -> dict[str, Any]:
-        longest = max(len(ids) for ids, _ in rows)
-        if not padding and any(len(ids) < longest for ids, _ in rows):
-            raise ModalityError("rows have several lengths: pass padding=True")
-        pad = self.tokenizer.pad_token_id
-        pad = (self.tokenizer.eos_token_id or 0) if pad is None else pad
-        left = self.tokenizer.padding_side == "left"
-
-        def filled(row: list[int], value: int) -> list[int]:
-            more = [value] * (longest - len(row))
-            return [*more, *row] if left else [*row, *more]
-
-        found = {
-            "input_ids": torch.tensor([filled(ids, pad) for ids, _ in rows]),
-            "attention_mask": torch.tensor([filled([1] * len(ids), 0) for ids, _ in rows]),
-        }
-        if labelled:
-            found["labels"] = torch.tensor([filled(labels, LEFT_OUT) for _, labels in rows])
-        return found
-
     def parts(self, ids: Any, skip_special_tokens: bool = True) -> Parts:
         """Take a row of ids apart.
 
@@ -236,30 +184,7 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
         Returns:
             Its text, and the codes in it.
         """
-        row: list[int] = to_py_obj(ids)
-        starts = {space.start: space for space in self.spaces.values()}
-        kept: list[int] = []
-        codes: dict[str, list[Tensor]] = {name: [] for name in self.spaces}
-        at = 0
-        while at < len(row):
-            space = starts.get(row[at])
-            if space is None:
-                if not any(row[at] in each or row[at] in each.markers for each in self.spaces.values()):
-                    kept.append(row[at])
-                at += 1
-                continue
-            end = next((place for place in range(at, len(row)) if row[place] == space.end), len(row))
-            if not space.is_continuous and self._add(space, row[at + 1 : end], codes):
-                kept.append(space.placeholder)
-            at = end + 1
-        return Parts(self.tokenizer.decode(kept, skip_special_tokens=skip_special_tokens), codes)
-
-    def _add(self, space: CodeSpace, ids: list[int], codes: dict[str, list[Tensor]]) -> bool:
-        try:
-            codes[space.name].append(space.to_codes(ids))
-        except VocabularyError:
-            return False
-        return True
+        return take_apart(to_py_obj(ids), self.spaces, self.tokenizer, skip_special_tokens)
 
     def decode(self, token_ids: Any, skip_special_tokens: bool = False, **kwargs: Any) -> Any:
         """Give the text of ids, with a placeholder where codes stand.
