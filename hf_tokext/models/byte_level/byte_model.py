@@ -1,6 +1,7 @@
 """What causal LMs over bytes share, whether one model of tokens stands behind them or several."""
 
 from abc import abstractmethod
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoTokenizer, GenerationMixin
+from transformers import AutoTokenizer, GenerationConfig, GenerationMixin
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils.generic import can_return_tuple
 
@@ -36,6 +37,10 @@ class ByteModel(InstalledCode, FixedVocabulary, GenerationMixin):
     @abstractmethod
     def base_tokenizers(self) -> dict[str, Any]:
         """Give the tokenizers of the models of tokens by their folders in a checkpoint; None for one that is unknown."""
+
+    @abstractmethod
+    def _bases(self) -> dict[str, Any]:
+        """The models of tokens, by the same folders."""
 
     @abstractmethod
     def _take_tokenizers(self, tokenizers: dict[str, Any]) -> None:
@@ -72,7 +77,7 @@ class ByteModel(InstalledCode, FixedVocabulary, GenerationMixin):
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
-        tokenizers = {}
+        tokenizers, bases = {}, model._bases()
         for folder in model.base_tokenizers():
             subfolder = str(PurePosixPath(kwargs.get("subfolder") or "", folder))
             try:
@@ -84,11 +89,13 @@ class ByteModel(InstalledCode, FixedVocabulary, GenerationMixin):
                     f"{pretrained_model_name_or_path} has no tokenizer of its base in {subfolder}/, without which bytes "
                     f"have no probabilities; save the model anew with save_pretrained ({error})"
                 ) from error
+            with suppress(OSError):  # a base may have none, and so may what was saved before bases kept theirs
+                bases[folder].generation_config = _generation(pretrained_model_name_or_path, subfolder, hub)
         model._take_tokenizers(tokenizers)
         return loaded
 
     def save_pretrained(self, save_directory: str | PathLike[str], *args: Any, **kwargs: Any) -> None:
-        """Save the model and the tokenizers of its models of tokens.
+        """Save the model, and the tokenizers and ways of generating of its models of tokens.
 
         Args:
             save_directory: the folder.
@@ -98,6 +105,9 @@ class ByteModel(InstalledCode, FixedVocabulary, GenerationMixin):
         for folder, tokenizer in self.base_tokenizers().items():
             if tokenizer is not None:
                 tokenizer.save_pretrained(Path(save_directory) / folder)
+        for folder, base in self._bases().items():  # which `complete` goes by where the base itself goes on
+            if base.generation_config is not None:
+                base.generation_config.save_pretrained(Path(save_directory) / folder)
         super().save_pretrained(save_directory, *args, **kwargs)
 
     def set_input_embeddings(self, value: nn.Module) -> None:
@@ -199,3 +209,11 @@ class ByteModel(InstalledCode, FixedVocabulary, GenerationMixin):
             )
         if model_kwargs.get("past_key_values") is None and generation_config.use_cache is not False:
             model_kwargs["past_key_values"] = self._new_cache()
+
+
+def _generation(name: Any, subfolder: str, hub: dict[str, Any]) -> GenerationConfig:
+    """The generation config in a folder of a checkpoint; upstream takes that of the whole where it lies on disk."""
+    local = Path(name, subfolder)
+    if local.is_dir():
+        return GenerationConfig.from_pretrained(local)
+    return GenerationConfig.from_pretrained(name, subfolder=subfolder, **hub)

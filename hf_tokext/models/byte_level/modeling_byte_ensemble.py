@@ -111,6 +111,9 @@ class ByteEnsembleForCausalLM(ByteModel):
         """Give the members' tokenizers by their folders in a checkpoint; None where one is unknown."""
         return {f"{BASE_TOKENIZER}_{number}": member.base_tokenizer for number, member in enumerate(self._members)}
 
+    def _bases(self) -> dict[str, Any]:
+        return {f"{BASE_TOKENIZER}_{number}": member.base for number, member in enumerate(self._members)}
+
     def _take_tokenizers(self, tokenizers: dict[str, Any]) -> None:
         for member, tokenizer in zip(self._members, tokenizers.values(), strict=True):
             member.set_base_tokenizer(tokenizer)

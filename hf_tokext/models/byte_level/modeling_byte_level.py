@@ -47,6 +47,9 @@ class ByteLevelForCausalLM(ByteModel):
         """Give the base's tokenizer by its folder in a checkpoint; None where it is unknown."""
         return {BASE_TOKENIZER: self.base_tokenizer}
 
+    def _bases(self) -> dict[str, Any]:
+        return {BASE_TOKENIZER: self.base}
+
     def _take_tokenizers(self, tokenizers: dict[str, Any]) -> None:
         self.set_base_tokenizer(tokenizers[BASE_TOKENIZER])
 

@@ -69,11 +69,14 @@ def score_bytes(
         One score a text, in order.
 
     Raises:
-        TextError: a text is empty, or longer than the model's context.
+        TextError: a text is empty, neither str nor bytes, or longer than the model's context.
         UnsupportedModelError: the model is no causal LM, its tokenizer is missing, or the measure is not possible for it.
         VocabularyError: the bytes of the tokenizer's ids cannot be read.
     """
-    given = [texts] if isinstance(texts, str | bytes) else texts
+    given = [texts] if isinstance(texts, str | bytes | bytearray) else texts
+    for number, text in enumerate(given):
+        if not isinstance(text, str | bytes | bytearray):  # a number would be so many zeros
+            raise TextError(f"text {number} is a {type(text).__name__}; give str or bytes, not ids")
     data = [to_bytes(text) if isinstance(text, str) else bytes(text) for text in given]
     if b"" in data:
         raise TextError(f"text {data.index(b'')} is empty and has no bytes to score; leave it out")

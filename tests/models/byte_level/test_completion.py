@@ -243,3 +243,19 @@ def test_what_is_written_ends_within_the_context():
     assert found[0] == complete(model, "a", max_new_tokens=most, **options)[0]
     with pytest.raises(TextError, match=f"at most {most} "):
         complete(model, "c" * 250, max_new_tokens=most + 1, **options)
+
+
+def test_how_the_base_generates_is_saved_with_it(tmp_path):
+    model = made(2)
+    model.base.generation_config = GenerationConfig(
+        do_sample=True, temperature=0.7, eos_token_id=[1, 5], max_new_tokens=4
+    )
+    model.save_pretrained(tmp_path)
+    found = type(model).from_pretrained(tmp_path)
+    assert found.base.generation_config.to_diff_dict() == model.base.generation_config.to_diff_dict()
+    torch.manual_seed(0)
+    wanted = complete(model, PROMPTS)
+    torch.manual_seed(0)
+    assert complete(found, PROMPTS) == wanted
+    (tmp_path / "base_tokenizer" / "generation_config.json").unlink()  # as of a checkpoint from before
+    assert type(model).from_pretrained(tmp_path).base.generation_config is not None

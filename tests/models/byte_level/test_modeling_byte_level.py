@@ -266,3 +266,11 @@ def test_weights_that_lie_on_disk(tmp_path):
     )
     assert spread.base.model.layers[0].mlp.up_proj.weight.device.type == "meta"
     torch.testing.assert_close(spread(**given).logits.exp(), model(**given).logits.exp(), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("texts", [["a", 5], [[97, 98]], [97, 98]])
+def test_what_is_no_text_is_not_scored(texts):
+    model, _ = made()
+    with pytest.raises(TextError, match="give str or bytes, not ids"):
+        score_bytes(model, texts)
+    assert score_bytes(model, bytearray(b"ab"))[0].log_probability == score_bytes(model, "ab")[0].log_probability
