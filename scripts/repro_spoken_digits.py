@@ -1,0 +1,230 @@
+"""Can a language model hear and say digits? Spoken digit -> text and text -> spoken digit, on a speaker it never heard.
+
+    python scripts/repro_spoken_digits.py --data FOLDER                              # one seed, about two hours on one core
+    python scripts/repro_spoken_digits.py --data FOLDER --seeds 3 --device cuda
+    python scripts/repro_spoken_digits.py --data FOLDER --codec-steps 20 --steps 3 --asked 10   # a look
+
+--data: the recordings of the Free Spoken Digit Dataset, `{digit}_{speaker}_{take}.wav`, 8 kHz. Split by speaker, in alphabetical
+order: the last one is reported, the one before is for choosing (--split dev), all others are trained on. A small speech codec
+(25 places a second, 2 x 256 codes, the first of which also learn from a speech model) is trained on the training speakers and
+put on SmolLM2-135M by `extend_with_codecs`. LoRA and the rows of the codes then learn both ways at once from codes that were
+made before: "<|speech|> is the digit" with the digit's word as the answer, and "Say WORD:" with <|speech|> as the answer.
+
+Hearing is right if the text that is written greedily is the word. Saying is judged by a recurrent model of letters that was
+trained on the real recordings of the training speakers and names the likeliest of the ten words; beside it stand what it makes
+of the held-out speaker's real recordings, and of these through the codec. Chance is 10 % either way. Figures are kept in
+--results and not computed twice.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from repro_speech_codec import load
+from samples import sample
+from speech_figures import RATE, Clips, coded
+from speech_teachers import WORDS, Listener, heard, trained_listener
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hf_tokext import (
+    SpeechCodecConfig,
+    SpeechCodecFeatureExtractor,
+    SpeechCodecModel,
+    extend_with_codecs,
+    trainable_rows,
+)
+
+HOP, BOOKS, SIZE = 320, 2, 256
+HEARD, SAID = "<|speech|> is the digit", "Say {}:"
+OTHER = 160  # samples a place of the judge, and of the teacher
+
+
+def trained_codec(clips: Clips, options: argparse.Namespace, seed: int) -> SpeechCodecModel:
+    """A codec of the training speakers' digits, whose first codes learn from a speech model."""
+    waves, digits = [wave for wave, _ in clips], [digit for _, digit in clips]
+    listener = trained_listener(waves, digits, OTHER, options.teacher_steps, seed)  # letters need more places
+    states = [halved(heard(listener, wave, digit, OTHER)[0]) for wave, digit in clips]
+    every = torch.cat(states)
+    states = [(each - every.mean(0)) / every.std(0) for each in states]
+    torch.manual_seed(seed)
+    config = SpeechCodecConfig(
+        sampling_rate=RATE, strides=[4, 4, 4, 5], filters=16, lstm_layers=1, latent_dim=64, quantizer="rvq",
+        quantizer_options={"size": SIZE, "codebooks": BOOKS, "decay": 0.98, "dead_below": 0.02},
+        distill_speech_dim=states[0].shape[1],
+    )  # fmt: skip
+    codec = SpeechCodecModel(config).to(options.device).train()
+    optimizer = torch.optim.AdamW(codec.parameters(), lr=2e-3, betas=(0.8, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=options.codec_steps)
+    for _ in range(options.codec_steps):
+        drawn = torch.randint(len(waves), (16,)).tolist()
+        values = pad_sequence([waves[at] for at in drawn], batch_first=True)
+        mask = torch.arange(values.shape[1]) < torch.tensor([[len(waves[at])] for at in drawn])
+        taught = pad_sequence([states[at] for at in drawn], batch_first=True)
+        given = [each.to(options.device) for each in (values, mask, taught)]
+        loss = codec(given[0][:, None], given[1], distill_speech=given[2]).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return codec.eval()
+
+
+def halved(states: Tensor) -> Tensor:
+    """Means of two places each, [T / 2, D] of [T, D]."""
+    return torch.stack([part.mean(0) for part in states.split(HOP // OTHER)])
+
+
+def learnt(
+    model: Any, processor: Any, clips: Clips, codes: list[Tensor], options: argparse.Namespace, seed: int
+) -> Any:
+    """The language model after learning both ways, under PEFT."""
+    rows = sorted(int(index) for index in processor.spaces["speech"].grammar_ids)
+    config = LoraConfig(
+        r=options.rank, lora_alpha=2 * options.rank, target_modules=["q_proj", "v_proj", "up_proj", "down_proj"],
+        trainable_token_indices=trainable_rows(model, rows), task_type="CAUSAL_LM",
+    )  # fmt: skip
+    tuned = get_peft_model(model, config).train()
+    optimizer = torch.optim.AdamW([each for each in tuned.parameters() if each.requires_grad], lr=options.rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.rate, total_steps=options.steps, pct_start=0.1)
+    chance, started, tokens = torch.Generator().manual_seed(seed), time.perf_counter(), 0
+    for step in range(options.steps):
+        drawn = torch.randint(len(clips), (options.batch,), generator=chance).tolist()
+        hearing = [(number % 2 == 0) for number in range(len(drawn))]
+        texts = [HEARD if first else SAID.format(WORDS[clips[at][1]]) for at, first in zip(drawn, hearing, strict=True)]
+        answers = [
+            f" {WORDS[clips[at][1]]}" if first else "<|speech|>" for at, first in zip(drawn, hearing, strict=True)
+        ]
+        given = processor(texts, answers=answers, codes={"speech": [codes[at] for at in drawn]})
+        loss = tuned(**given.to(options.device)).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(tuned.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        tokens += int(given["attention_mask"].sum())
+        if step % 20 == 0 or step + 1 == options.steps:
+            rate = tokens / (time.perf_counter() - started)
+            print(f"  step {step}: loss {float(loss):.3f}, {rate:.0f} tokens a second", flush=True)
+    return tuned.eval()
+
+
+@torch.no_grad()
+def hearing(tuned: Any, processor: Any, clips: Clips, codes: list[Tensor], options: argparse.Namespace) -> float:
+    """Share of recordings whose word is written."""
+    right = 0
+    for at in range(0, len(clips), 20):
+        part = clips[at : at + 20]
+        given = processor([HEARD] * len(part), codes={"speech": codes[at : at + 20]}).to(options.device)
+        found = tuned.generate(**given, max_new_tokens=4, do_sample=False)
+        texts = [processor.decode(row, skip_special_tokens=True) for row in found[:, given["input_ids"].shape[1] :]]
+        right += sum(text.strip() == WORDS[digit] for text, (_, digit) in zip(texts, part, strict=True))
+    return right / len(clips)
+
+
+@torch.no_grad()
+def said(tuned: Any, processor: Any, codec: Any, count: int, draw: bool, options: argparse.Namespace) -> Clips:
+    """Sounds of digits that the model was told to say."""
+    digits = [number % 10 for number in range(count)]
+    made: Clips = []
+    for at in range(0, count, 20):
+        part = digits[at : at + 20]
+        given = processor([SAID.format(WORDS[digit]) for digit in part]).to(options.device)
+        how = {"do_sample": True, "temperature": 0.8} if draw else {"do_sample": False}
+        found = tuned.generate(**given, only="speech", max_new_tokens=2 + BOOKS * 40, **how)
+        for row, digit in zip(found[:, given["input_ids"].shape[1] :], part, strict=True):
+            (codes,) = processor.parts(row).codes["speech"]
+            made.append((codec.decode(codes[None].to(codec.device))[0, 0].cpu(), digit))
+    return made
+
+
+def judged(judge: Listener, clips: Clips) -> float:
+    """Share of recordings of which the judge names the right word."""
+    return statistics.mean(
+        heard(judge, wave, digit, OTHER)[2] if len(wave) > 10 * OTHER else False for wave, digit in clips
+    )
+
+
+def figures(parts: dict[str, Clips], options: argparse.Namespace, seed: int) -> dict[str, float]:
+    """Everything of one seed."""
+    train, asked = parts["train"], parts[options.split]
+    step = max(len(asked) // options.asked, 1)
+    asked = asked[::step][: options.asked]  # files come sorted by digit, so that all are among them
+    started = time.perf_counter()
+    codec = trained_codec(train, options, seed)
+    judge = trained_listener(
+        [wave for wave, _ in train], [digit for _, digit in train], OTHER, options.teacher_steps, seed + 100
+    )
+    print(f"codec and judge trained in {time.perf_counter() - started:.0f} s", flush=True)
+    codes, known = coded(codec, train), coded(codec, asked)
+    back = [
+        (codec.decode(each[None].to(codec.device))[0, 0, : len(wave)].detach().cpu(), digit)
+        for each, (wave, digit) in zip(known, asked, strict=True)
+    ]
+    folder = sample("smollm2-135m")
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(options.device)
+    extractor = SpeechCodecFeatureExtractor(sampling_rate=RATE, hop_length=HOP)
+    model, processor = extend_with_codecs(
+        base, AutoTokenizer.from_pretrained(folder), {"speech": (codec, extractor)}, calibrate=False, seed=seed
+    )
+    processor.tokenizer.padding_side = "left"
+    tuned = learnt(model, processor, train, codes, options, seed)
+    torch.manual_seed(seed)
+    drawn, greedy = (said(tuned, processor, codec, count, draw, options) for count, draw in ((100, True), (10, False)))
+    return {
+        "hearing": hearing(tuned, processor, asked, known, options),
+        "saying, drawn": judged(judge, drawn),
+        "saying, greedy": judged(judge, greedy),
+        "judge on real recordings": judged(judge, asked),
+        "judge on them through the codec": judged(judge, back),
+        "judge on training speakers": judged(judge, train[::10]),
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def main() -> None:
+    """Run the seeds, and print means and spreads."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--split", choices=("dev", "report"), default="report")
+    parser.add_argument("--codec-steps", type=int, default=1500)
+    parser.add_argument("--teacher-steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=500, help="of the language model")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=1e-3, help="learning rate of the language model")
+    parser.add_argument("--asked", type=int, default=100, help="recordings of the held-out speaker")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--results", type=Path, default=Path("spoken_digits.json"))
+    options = parser.parse_args()
+    parts = load(options.data)
+    known = json.loads(options.results.read_text()) if options.results.is_file() else {}
+    settings = {
+        key: str(value) for key, value in vars(options).items() if key not in ("seeds", "results", "data", "device")
+    }
+    found = []
+    for seed in range(options.seeds):
+        key = json.dumps({**settings, "seed": seed}, sort_keys=True)
+        if key not in known:
+            known[key] = figures(parts, options, seed)
+            options.results.write_text(json.dumps(known, indent=1))
+        found.append(known[key])
+        print(f"seed {seed}: " + ", ".join(f"{name} {value:.3f}" for name, value in known[key].items()), flush=True)
+    for name in found[0]:
+        values = [each[name] for each in found]
+        print(
+            f"{name:34} {statistics.mean(values):.3f}"
+            + (f" +- {statistics.stdev(values):.3f}" if len(values) > 1 else "")
+        )
+
+
+if __name__ == "__main__":
+    main()
