@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from tokenizers import AddedToken
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -59,7 +60,6 @@ def extend_with_codecs(
         VocabularyError: nothing is named, a modality is there already, a name or an option is impossible, or the
             tokenizer's ids have gaps.
         UnsupportedModelError: the model is no causal LM, or parts of it lie on disk.
-        ValueError: codec and options do not fit.
     """
     options = options or {}
     _check(model, tokenizer, codecs, options)
@@ -70,21 +70,11 @@ def extend_with_codecs(
     )
     direction = head_direction(model, tokenizer, texts) if calibrate else None
     tables = [weight_of(model.get_input_embeddings()), weight_of(model.get_output_embeddings())]
+    tied = tables[0] is tables[1]
     known = [index for index in set(tokenizer.get_vocab().values()) if index < len(tables[0])]
-    made = [_made(table, known, tokenizer, codecs, spaces, seed) for table in tables]
     shares = {name: _shares(codec) for name, (codec, _) in codecs.items() if not codec.is_continuous}
-    # nothing above changed the model
-    if rows > len(tables[0]):
-        model.resize_token_embeddings(rows, mean_resizing=False)
-    heads = [model.get_input_embeddings(), model.get_output_embeddings()]
-    tied = heads[0].weight is heads[1].weight
-    for number, (head, (ids, values)) in enumerate(zip(heads, made, strict=True)):
-        if number == 0 or not tied:
-            shift = 0 if direction is None or (number == 0 and not tied) else MADE_SHIFT * direction
-            head.weight[ids] = (values + shift).to(head.weight)
-    bias = getattr(heads[1], "bias", None)
-    if bias is not None:
-        bias[made[1][0]] = bias[known].mean() + (MADE_SHIFT if calibrate else 0)
+    made = [_made(table, known, tokenizer, shares, spaces, seed) for table in tables[: 1 if tied else 2]]
+    processor = MultimodalProcessor(new, {name: extractor for name, (_, extractor) in codecs.items()})
     senses = {
         name: {
             "space": Spaces([space]).to_json()[0],
@@ -96,16 +86,28 @@ def extend_with_codecs(
     }
     generator_state = torch.get_rng_state()
     torch.manual_seed(seed)
-    try:
+    try:  # nothing above changed the model, and nothing below it can fail
         whole = MultimodalForCausalLM.from_parts(model, senses, {name: codec for name, (codec, _) in codecs.items()})
+    except StrictDataclassError as error:
+        raise VocabularyError(str(error.__cause__ or error)) from error
     finally:
         torch.set_rng_state(generator_state)
+    if rows > len(tables[0]):
+        whole.resize_token_embeddings(rows, mean_resizing=False)
+    heads = [model.get_input_embeddings(), model.get_output_embeddings()]
+    for head, (ids, values) in zip(heads, made, strict=False):
+        lowered = direction is not None and (tied or head is heads[1])
+        head.weight[ids] = (values + MADE_SHIFT * direction if lowered else values).to(head.weight)  # type: ignore[operator]
+    bias = getattr(heads[1], "bias", None)
+    if bias is not None:
+        bias[made[0][0]] = bias[known].mean() + (MADE_SHIFT if calibrate else 0)
     usual = heads[0].weight[known].float()
+    chance = torch.Generator().manual_seed(seed)
     for name, sense in whole._senses.items():
         if sense.by_vectors:
-            vectors = shares[name] if name in shares else torch.randn(1024, senses[name]["dim"])
+            vectors = shares[name] if name in shares else torch.randn(1024, senses[name]["dim"], generator=chance)
             sense.projector.fit(vectors.to(heads[0].weight.device), usual.mean(0), _spread(usual))
-    return whole, MultimodalProcessor(new, {name: extractor for name, (_, extractor) in codecs.items()})
+    return whole, processor
 
 
 def _check(model: Any, tokenizer: Any, codecs: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> None:
@@ -169,7 +171,7 @@ def _made(
     table: Tensor,
     known: list[int],
     tokenizer: Any,
-    codecs: Mapping[str, Any],
+    shares: Mapping[str, Tensor],
     spaces: Mapping[str, CodeSpace],
     seed: int,
 ) -> tuple[list[int], Tensor]:
@@ -184,7 +186,7 @@ def _made(
             rows.append(table[list(described)].float().mean(0)[None] if described else mean[None])
         if not space.is_continuous:
             ids += range(space.base, space.base + space.size)
-            vectors = _shares(codecs[name][0]).to(table.device)
+            vectors = shares[name].to(table.device)
             chance = torch.Generator().manual_seed(seed)
             turn = torch.randn(vectors.shape[1], len(mean), generator=chance).to(table.device)
             if len(turn) <= len(mean):  # rows at right angles, so that distances stay

@@ -35,6 +35,9 @@ class _Place(NamedTuple):
     ended: bool = False
 
 
+IMPOSSIBLE = _Place(None, "impossible", ended=True)
+
+
 class GrammarLogitsProcessor(LogitsProcessor):
     """Keeps the documents that a model writes well-formed: greedy, drawn, or by beams.
 
@@ -120,6 +123,17 @@ class GrammarLogitsProcessor(LogitsProcessor):
         forbidden = torch.stack([self._forbidden(place, self._room(place, length), size) for place in places])
         return scores.masked_fill(forbidden.to(scores.device), -torch.inf)  # type: ignore[return-value]
 
+    def is_possible(self, row: torch.Tensor) -> bool:
+        """Say whether a row is one that may be, not a beam of no probability.
+
+        Args:
+            row: [T] ids, of those that it has just been called with.
+
+        Returns:
+            Whether it is.
+        """
+        return self._place(tuple(row.tolist())) != IMPOSSIBLE
+
     def _place(self, row: tuple[int, ...]) -> _Place:
         here = self._places.setdefault(len(row), {})
         found = here.get(row)
@@ -148,7 +162,7 @@ class GrammarLogitsProcessor(LogitsProcessor):
         try:
             place = self._after(before, index)
         except VocabularyError:  # a beam of no probability, by which a search is filled up where little may follow
-            return _Place(None, ended=True)
+            return IMPOSSIBLE
         return place._replace(ended=self._only is not None and place.inside is None)
 
     def _check_room(self, places: Sequence[_Place]) -> None:

@@ -171,7 +171,7 @@ def test_a_description_that_the_tokenizer_cannot_spell_is_no_obstacle():
 def test_what_cannot_be_done_is_refused():
     model, tokenizer = base()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(VocabularyError, match="no domain 'svgs'; the domains are brackets, .*svg"):
+    with pytest.raises(VocabularyError, match="no domain 'svgs'; the domains are box, brackets, .*svg"):
         extend_model(model, tokenizer, ["svgs"])
     with pytest.raises(VocabularyError, match="no domain is named"):
         extend_model(model, tokenizer, [])

@@ -7,6 +7,7 @@ from hf_tokext import UnsupportedModelError, VocabularyError, extend_with_codecs
 from hf_tokext.extend import extend_model
 from hf_tokext.vocabulary.spaces import Spaces
 from tests.models.multimodal.conftest import codecs, make
+from tests.models.multimodal.test_generation import check
 from tests.tiny_models import tiny
 from tests.tokenizers import byte_level
 
@@ -81,8 +82,10 @@ def test_seeds_decide():
         torch.equal(one.get_input_embeddings().weight, each.get_input_embeddings().weight) for each in (again, other)
     )
     assert same and not differs
-    vectors = [make("image", image={"input": "codebook"}, seed=0)[0].senses["image"].projector for _ in range(2)]
-    assert torch.equal(vectors[0].first.weight, vectors[1].first.weight)
+    for kind, read in (("rvq", "codebook"), ("none", "latent")):
+        one, other = (make("image", image={"input": read}, quantizer=kind)[0].senses["image"] for _ in range(2))
+        for name, value in one.projector.state_dict().items():
+            assert torch.equal(value, other.projector.state_dict()[name])
 
 
 def test_a_projector_begins_with_embeddings_like_those_of_tokens():
@@ -101,10 +104,13 @@ def test_domains_go_on_first_and_stay():
     from hf_tokext import domains_of, keep_to_grammar
 
     assert list(domains_of(processor.tokenizer)) == ["molecule"]
-    keep = keep_to_grammar(processor.tokenizer, 200)
+    keep = keep_to_grammar(processor.tokenizer, 202)
     torch.manual_seed(0)
-    rows = model.generate(torch.tensor([[5, 6]]), max_new_tokens=150, do_sample=True, logits_processor=[keep])
-    assert rows.shape[1] > 2
+    prompt = torch.tensor([[5, 6]])
+    written = model.generate(
+        prompt, max_new_tokens=200, do_sample=True, top_k=0, num_return_sequences=8, logits_processor=[keep]
+    )
+    assert sum(check(processor, row)["image"] for row in written) >= 1
 
 
 @pytest.mark.parametrize(
@@ -123,6 +129,21 @@ def test_what_cannot_be_is_refused_and_nothing_changed(names, options, message):
     with pytest.raises(VocabularyError, match=message):
         extend_with_codecs(base, byte_level(), made, options=options, calibrate=False)
     assert torch.equal(base.get_input_embeddings().weight, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("image", {"image": {"flow_layers": 0}}, "must be at least 1"),
+        ("image", {"image": {"projector_size": 0, "input": "codebook"}}, "must be at least 1"),
+        ("attention", {}, "cannot be called 'attention'"),
+    ],
+)
+def test_what_fails_late_changes_nothing_either(name, options, message):
+    base, made = tiny("llama", vocab_size=290), codecs("image")["image"]
+    with pytest.raises(VocabularyError, match=message):
+        extend_with_codecs(base, byte_level(), {name: made}, options=options, calibrate=False)
+    assert len(base.get_input_embeddings().weight) == base.config.vocab_size == 290
 
 
 def test_other_models_and_names_are_refused():

@@ -10,6 +10,7 @@ register_family(
     models={
         "AutoModel": _HERE + "multimodal_model:MultimodalModel",
         "AutoModelForCausalLM": _HERE + "modeling_multimodal:MultimodalForCausalLM",
+        "AutoModelForImageTextToText": _HERE + "modeling_multimodal:MultimodalForCausalLM",
         "AutoModelForMultimodalLM": _HERE + "modeling_multimodal:MultimodalForCausalLM",
     },
 )

@@ -1,11 +1,12 @@
 """Configuration of a causal LM with codecs."""
 
 from copy import deepcopy
+from inspect import signature
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from torch import nn
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AutoConfig, GenerationConfig, GenerationMixin, PreTrainedConfig
 
 from hf_tokext.models.blocks.backbone import BackboneConfig
 from hf_tokext.vocabulary.code_space import CodeSpace
@@ -14,6 +15,12 @@ from hf_tokext.vocabulary.spaces import Spaces
 INPUTS = ("ids", "codebook", "latent")
 _DEFAULTS: dict[str, Any] = {"input": "ids", "dim": None, "projector_size": None, "flow_layers": 3, "fingerprint": None}
 _FIELDS = {"codec", "space", *_DEFAULTS}
+_TAKEN = {  # names of arguments, and a modality's values are told from others by how their names begin
+    *("text", "answers", "codes", "padding", "truncation", "inputs_embeds", "past_key_values", "cache_position"),
+    *("input_ids", "attention_mask", "position_ids", "token_type_ids", "logits_to_keep", "num_items_in_batch"),
+    *vars(GenerationConfig()),
+    *signature(GenerationMixin.generate).parameters,
+}
 _IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 
 
@@ -93,8 +100,8 @@ class MultimodalConfig(BackboneConfig):
         Returns:
             Name of the model class by the name of its Auto class.
         """
-        whole = "MultimodalForCausalLM"
-        return {"AutoModel": "MultimodalModel", "AutoModelForCausalLM": whole, "AutoModelForMultimodalLM": whole}
+        kinds = ("CausalLM", "ImageTextToText", "MultimodalLM")
+        return {"AutoModel": "MultimodalModel", **{f"AutoModelFor{kind}": "MultimodalForCausalLM" for kind in kinds}}
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything, the codecs' configs as dicts.
@@ -132,7 +139,11 @@ def _check(name: str, sense: dict[str, Any]) -> None:
     (space,) = Spaces.from_json([sense["space"]]).values()
     if not isinstance(space, CodeSpace) or space.name != name:
         raise ValueError(f"the space of modality {name!r} must be a CodeSpace of that name, not {sense['space']}")
-    if not name.isidentifier() or hasattr(nn.ModuleDict(), name):
+    if (
+        not name.isidentifier()
+        or hasattr(nn.ModuleDict(), name)
+        or any(f"{key}_".startswith(f"{name}_") for key in _TAKEN)
+    ):
         raise ValueError(f"a modality cannot be called {name!r}; take a plain word such as 'image'")
     if sense["input"] not in INPUTS:
         raise ValueError(f"input of modality {name!r} must be one of {', '.join(INPUTS)}, not {sense['input']!r}")
@@ -147,5 +158,5 @@ def _check(name: str, sense: dict[str, Any]) -> None:
         )
     if sense["input"] != "ids" and (sense["dim"] or 0) < 1:
         raise ValueError(f"the vectors of modality {name!r} are projected: say their numbers, dim")
-    if sense["flow_layers"] < 1 or (sense["projector_size"] or 1) < 1:
+    if sense["flow_layers"] < 1 or (sense["projector_size"] is not None and sense["projector_size"] < 1):
         raise ValueError(f"flow_layers and projector_size of modality {name!r} must be at least 1")

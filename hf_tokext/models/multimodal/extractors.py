@@ -56,7 +56,20 @@ def extract(settings: Mapping[str, Any], values: Sequence[Any], rate: int | None
     extractor = extractor_of(settings)
     heard = {"sampling_rate": rate} if settings.get("feature_extractor_type") else {}
     found = extractor(list(values), return_tensors="pt", **heard)
-    return {name: found[name] for name in extractor.model_input_names if name in found}
+    return {name: found[name] for name in names_of(settings) if name in found}
+
+
+def names_of(settings: Mapping[str, Any]) -> list[str]:
+    """Say what a codec takes of what an extractor makes.
+
+    Args:
+        settings: of the extractor.
+
+    Returns:
+        Names; not all need be there.
+    """
+    more = ["padding_mask"] if settings.get("feature_extractor_type") else []  # DAC's has it, and does not say so
+    return list(dict.fromkeys([*extractor_of(settings).model_input_names, *more]))
 
 
 def lengths_of(space: CodeSpace, batch: Mapping[str, Tensor], count: int) -> list[int]:

@@ -4,11 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationMixin, LogitsProcessorList
+from transformers import GenerationMixin, LogitsProcessor, LogitsProcessorList
 
-from hf_tokext.errors import ModalityError
+from hf_tokext.errors import ModalityError, VocabularyError
 from hf_tokext.evaluating import evaluating
 from hf_tokext.measure.causal import text_stack
+from hf_tokext.models.multimodal.reading import owner_of
 from hf_tokext.vocabulary.grammar_processor import GrammarLogitsProcessor
 
 
@@ -16,7 +17,30 @@ class _OneGeneration(GrammarLogitsProcessor):
     """Keeps one call of `generate` to the grammar; it is told the room when upstream has worked it out."""
 
     def end_by(self, max_length: int) -> None:
-        self._max_length = max_length
+        if self._max_length is None:  # an assistant's generations are told of it too, and have less room
+            self._max_length = max_length
+
+
+class _SomethingLeft(LogitsProcessor):
+    """Says so where all other processors together leave nothing: an id would be taken that may not follow.
+
+    Args:
+        grammar: the first of them.
+    """
+
+    def __init__(self, grammar: GrammarLogitsProcessor) -> None:
+        self._grammar = grammar
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        empty = scores.isneginf().all(1).tolist()
+        for row in range(len(empty)):
+            if empty[row] and self._grammar.is_possible(input_ids[row]):
+                raise VocabularyError(
+                    f"nothing is left that may follow in row {row} at place {input_ids.shape[1]}: what its document needs "
+                    "next is forbidden by other settings of generate, such as suppress_tokens, bad_words_ids or "
+                    "min_new_tokens"
+                )
+        return scores
 
 
 class MultimodalGeneration(GenerationMixin):
@@ -25,7 +49,7 @@ class MultimodalGeneration(GenerationMixin):
     config: Any
 
     def generate(  # type: ignore[override]
-        self, inputs: Tensor | None = None, *, only: str | None = None, **kwargs: Any
+        self, inputs: Tensor | None = None, generation_config: Any = None, *, only: str | None = None, **kwargs: Any
     ) -> Any:
         """Generate ids of text and of codes, well-formed whatever the model has learnt.
 
@@ -35,6 +59,7 @@ class MultimodalGeneration(GenerationMixin):
 
         Args:
             inputs: [B, T] ids with placeholders, as `input_ids`.
+            generation_config: as upstream.
             only: the modality of which one document is written, and nothing else; None lets the model choose.
             **kwargs: what the processor gives, and what upstream's `generate` takes.
 
@@ -43,31 +68,42 @@ class MultimodalGeneration(GenerationMixin):
 
         Raises:
             ModalityError: placeholders and values do not fit, or the modality is continuous (`generate_latents`).
-            VocabularyError: `only` names no modality, or a prompt holds what is no beginning of a document.
+            VocabularyError: `only` names no modality, a prompt holds what is no beginning of a document, or other settings
+                forbid all that may follow.
         """
         own: Any = self
         ids = kwargs.pop("input_ids", inputs)
-        values = {key: kwargs.pop(key) for key in list(kwargs) if own.sense_of(key) is not None}
+        values = {key: kwargs.pop(key) for key in list(kwargs) if owner_of(own._senses, key)}
         if ids is not None and kwargs.get("inputs_embeds") is None:
             with torch.no_grad():
                 reading = own.read(ids, values)
                 ids = reading.ids
                 if reading.continuous:
+                    self._check_unassisted(generation_config, kwargs)
                     kwargs["inputs_embeds"] = own.embed(reading)
         processors = LogitsProcessorList(kwargs.pop("logits_processor", None) or [])
         if not any(isinstance(each, GrammarLogitsProcessor) for each in processors):
-            processors.append(self._grammar(only, kwargs))
+            processors.append(self._grammar(only, generation_config, kwargs))
         elif only is not None:
             raise ModalityError("only= goes into the GrammarLogitsProcessor that is given")
         above: Any = super()
-        return above.generate(input_ids=ids, logits_processor=processors, **kwargs)
+        return above.generate(input_ids=ids, generation_config=generation_config, logits_processor=processors, **kwargs)
 
-    def _grammar(self, only: str | None, kwargs: dict[str, Any]) -> _OneGeneration:
+    def _check_unassisted(self, config: Any, kwargs: dict[str, Any]) -> None:
+        own: Any = self
+        looked_up = (config or own.generation_config).prompt_lookup_num_tokens
+        if kwargs.get("assistant_model") is not None or kwargs.get("prompt_lookup_num_tokens", looked_up):
+            raise ModalityError(
+                "assisted generation goes astray behind a prompt that is read as embeddings, as latents are: leave out "
+                "assistant_model and prompt_lookup_num_tokens"
+            )
+
+    def _grammar(self, only: str | None, config: Any, kwargs: dict[str, Any]) -> _OneGeneration:
         spaces = self.config.spaces.codes
         if only in spaces and spaces[only].is_continuous:
             raise ModalityError(f"{only!r} has latents, not codes; draw them with generate_latents")
         own: Any = self
-        settings = kwargs.get("generation_config") or own.generation_config
+        settings = config or own.generation_config
         ends = kwargs.get("eos_token_id", settings.eos_token_id)
         ends = self.config.eos_token_id if ends is None else ends
         return _OneGeneration([(space, space.grammar_ids) for space in spaces.values()], None, only, ends)
@@ -76,10 +112,12 @@ class MultimodalGeneration(GenerationMixin):
         """Put the grammar before all others, which would else choose among what may not follow; and say how long it is."""
         above: Any = super()
         found = above._get_logits_processor(generation_config, *args, **kwargs)
-        for each in found:
-            if isinstance(each, _OneGeneration):
-                each.end_by(generation_config.max_length)
-        return LogitsProcessorList(sorted(found, key=lambda each: not isinstance(each, GrammarLogitsProcessor)))
+        grammars = [each for each in found if isinstance(each, GrammarLogitsProcessor)]
+        others = [each for each in found if not isinstance(each, GrammarLogitsProcessor | _SomethingLeft)]
+        for each in grammars:
+            if isinstance(each, _OneGeneration):  # the last id may be forced to be another than its document needs
+                each.end_by(generation_config.max_length - (generation_config.forced_eos_token_id is not None))
+        return LogitsProcessorList([*grammars, *others, *map(_SomethingLeft, grammars)])
 
     @torch.no_grad()
     def generate_latents(
@@ -92,7 +130,7 @@ class MultimodalGeneration(GenerationMixin):
             input_ids: [B, T] ids of a prompt, padded before it if at all; the start marker is added where it does not end
                 in it.
             name: of the modality.
-            steps: T', how many; None for as many as each document has.
+            steps: T', how many, where it varies; None for as many as each document has.
             flow_steps: how many times the head is asked for a direction.
             generator: of what is drawn, on the CPU.
             attention_mask: [B, T], 0 for padding.
@@ -102,7 +140,7 @@ class MultimodalGeneration(GenerationMixin):
             [B, T', d], for the codec's `decode_latents`.
 
         Raises:
-            ModalityError: the modality has codes, or nobody says how many latents.
+            ModalityError: the modality has codes, or it is not said, or said wrongly, how many latents.
 
         Source: Ming-UniVision (arXiv 2510.06590), section 3.2.
         """
@@ -110,8 +148,10 @@ class MultimodalGeneration(GenerationMixin):
         sense = own._senses.get(name)
         if sense is None or not sense.space.is_continuous:
             raise ModalityError(f"{name!r} is no continuous modality of this model; codes are written by generate")
+        if None not in (steps, sense.space.steps) and steps != sense.space.steps:
+            raise ModalityError(f"each document of {name!r} has {sense.space.steps} latents, not {steps}")
         steps = sense.space.steps or steps
-        if steps is None or flow_steps < 1:
+        if not steps or steps < 1 or flow_steps < 1:
             raise ModalityError(f"say how many latents {name!r} shall have (steps), and take at least one flow step")
         start = torch.full_like(input_ids[:, :1], sense.space.start)
         ids = input_ids if bool((input_ids[:, -1:] == start).all()) else torch.cat([input_ids, start], 1)

@@ -19,7 +19,7 @@ class Parts:
     """What a row of ids holds.
 
     Attributes:
-        text: with a placeholder where codes stand.
+        text: with a placeholder where codes or latents stand.
         codes: by modality, the codes of each document in order, [codebooks, T].
     """
 
@@ -64,23 +64,30 @@ def cut_row(
     return ids[:max_length], labels[:max_length]
 
 
-def pad_rows(rows: Sequence[Row], tokenizer: Any, padding: bool, labelled: bool) -> dict[str, Tensor]:
+def pad_rows(
+    rows: Sequence[Row], tokenizer: Any, padding: bool | str, labelled: bool, length: int | None = None
+) -> dict[str, Tensor]:
     """Make a batch of rows.
 
     Args:
         rows: ids and labels of each.
         tokenizer: says what padding is, and on which side.
-        padding: whether rows may be padded.
+        padding: whether rows may be padded; "max_length" pads all to `length`.
         labelled: whether labels are wanted.
+        length: ids that each row has then.
 
     Returns:
         `input_ids`, `attention_mask` and perhaps `labels`, [B, T].
 
     Raises:
-        ModalityError: rows have several lengths, and may not be padded.
+        ModalityError: rows have several lengths, and may not be padded; or nobody says to which length.
     """
+    if padding == "max_length" and length is None:
+        raise ModalityError("padding='max_length' needs max_length")
     longest = max(len(ids) for ids, _ in rows)
-    if not padding and any(len(ids) < longest for ids, _ in rows):
+    if padding == "max_length":
+        longest = max(longest, length or 0)
+    elif padding in (False, "do_not_pad") and any(len(ids) < longest for ids, _ in rows):
         raise ModalityError("rows have several lengths: pass padding=True")
     pad = tokenizer.pad_token_id
     pad = (tokenizer.eos_token_id or 0) if pad is None else pad
@@ -119,10 +126,12 @@ def take_apart(row: list[int], spaces: Mapping[str, CodeSpace], tokenizer: Any, 
                 kept.append(row[at])
             at += 1
             continue
-        end = next((place for place in range(at, len(row)) if row[place] == space.end), len(row))
-        found = None if space.is_continuous else _codes(space, row[at + 1 : end])
+        end = row.index(space.end, at) if space.end in row[at:] else len(row)
+        inside = row[at + 1 : end]
+        found = _codes(space, inside) if end < len(row) else None
         if found is not None:
             codes[space.name].append(found)
+        if found is not None or (end < len(row) and set(inside) == {space.placeholder}):  # latents, or codes to come
             kept.append(space.placeholder)
         at = end + 1
     return Parts(tokenizer.decode(kept, skip_special_tokens=skip_special_tokens), codes)

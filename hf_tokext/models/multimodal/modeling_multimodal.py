@@ -4,11 +4,14 @@ from typing import Any
 
 from torch import Tensor
 from transformers import GenerationMixin
+from transformers.utils import can_return_tuple
 
 from hf_tokext.models.blocks.backbone import CausalOnBackbone
 from hf_tokext.models.multimodal.configuration_multimodal import MultimodalConfig
 from hf_tokext.models.multimodal.generation import MultimodalGeneration
+from hf_tokext.models.multimodal.id_rows import LEFT_OUT
 from hf_tokext.models.multimodal.multimodal_model import MultimodalModel
+from hf_tokext.models.multimodal.reading import Reading
 
 
 class MultimodalForCausalLM(CausalOnBackbone, MultimodalGeneration, MultimodalModel, GenerationMixin):
@@ -22,6 +25,7 @@ class MultimodalForCausalLM(CausalOnBackbone, MultimodalGeneration, MultimodalMo
         super().__init__(config)
         self._take_after_backbone()
 
+    @can_return_tuple
     def forward(  # type: ignore[override]
         self,
         input_ids: Tensor | None = None,
@@ -43,7 +47,8 @@ class MultimodalForCausalLM(CausalOnBackbone, MultimodalGeneration, MultimodalMo
             **kwargs: what the processor gives, such as image_pixel_values, and what the LM takes.
 
         Returns:
-            What the LM gives: loss in nats a token, with the codecs' own where they learn; logits [B, T, V]; the cache.
+            What the LM gives: loss, the mean over all that the labels want of nats a token and of what `FlowHead.loss` says
+            of a latent, with the codecs' own where they learn; logits [B, T, V]; the cache.
 
         Raises:
             ModalityError: placeholders and values do not fit, or codes are given where codecs learn.
@@ -54,16 +59,26 @@ class MultimodalForCausalLM(CausalOnBackbone, MultimodalGeneration, MultimodalMo
         given |= kwargs | {name: value for name, value in named.items() if value is not None}
         if labels is None or reading is None:
             return self.backbone(**given, **({} if labels is None else {"labels": labels}))
-        targets = reading.targets(labels)
+        return self._supervised(given, reading, labels)
+
+    def _supervised(self, given: dict[str, Any], reading: Reading, labels: Tensor) -> Any:
+        """What the LM gives, with the loss of ids and latents: each counts as one, as where `Trainer` counts labels."""
         drawn = reading.drawn(labels)
-        found = self.backbone(**given, labels=targets, **({"output_hidden_states": True} if drawn else {}))
-        count = kwargs.get("num_items_in_batch")
-        share = 1.0 if count is None else (targets[:, 1:] != -100).sum() / count
+        wanted = int((labels[:, 1:] != LEFT_OUT).sum())
+        count = int(given.get("num_items_in_batch") or wanted)
+        shown = given.get("output_hidden_states", self.backbone.config.output_hidden_states)
+        if drawn:
+            given = given | {"num_items_in_batch": count, "output_hidden_states": True}
+        found = self.backbone(**given, labels=reading.targets(labels))
         for name, (row, place) in drawn.items():
             hidden = found.hidden_states[-1][row, place - 1]
             sense = self._senses[name]
-            wanted = sense.scale(reading.latents[name][reading.rank(name, row, place)])
-            found.loss = found.loss + share * sense.flow.loss(wanted.to(hidden.device), hidden).mean()
+            latents = sense.scale(reading.latents[name][reading.rank(name, row, place)])
+            loss = sense.flow.loss(latents.to(hidden.device), hidden).sum() / count
+            found.loss = found.loss + loss.to(found.loss.device)
         if reading.loss is not None:
+            share = wanted / count if count else 1.0
             found.loss = found.loss + share * self.config.reconstruction_weight * reading.loss.to(found.loss.device)
+        if drawn and not shown:
+            return type(found)(**{name: value for name, value in found.items() if name != "hidden_states"})
         return found

@@ -15,7 +15,7 @@ from hf_tokext.models.blocks.backbone import LMOnBackbone, check_backbone, looks
 from hf_tokext.models.codec import ModalityCodec
 from hf_tokext.models.multimodal.configuration_multimodal import MultimodalConfig
 from hf_tokext.models.multimodal.flow_head import FlowHead, LatentScale
-from hf_tokext.models.multimodal.reading import Reading, read
+from hf_tokext.models.multimodal.reading import Reading, owner_of, read
 from hf_tokext.models.multimodal.sense import Sense, alike
 
 TUNING = ("frozen", "projector", "end_to_end")
@@ -132,10 +132,11 @@ class MultimodalModel(LMOnBackbone, PreTrainedModel):
 
     def _let_learn(self) -> None:
         tuning = self.config.tuning
-        self.requires_grad_(tuning != "projector")
-        for sense in self._senses.values():
-            for name, part in sense.named_children():
-                part.requires_grad_(tuning == "end_to_end" or name != "codec")
+        for name, parameter in self.named_parameters():  # those of a quantized LM are integers
+            wanted = (
+                tuning == "end_to_end" if ".codec." in name else tuning != "projector" or name.startswith("senses.")
+            )
+            parameter.requires_grad_(wanted and parameter.is_floating_point())
 
     def read(self, input_ids: Tensor, values: Mapping[str, Any], learn: bool = False) -> Reading:
         """Put codes where placeholders stand.
@@ -192,7 +193,7 @@ class MultimodalModel(LMOnBackbone, PreTrainedModel):
         self, input_ids: Tensor | None, inputs_embeds: Tensor | None, kwargs: dict[str, Any], learn: bool
     ) -> tuple[dict[str, Any], Reading | None]:
         """What the LM reads; the values are taken out of `kwargs`."""
-        values = {key: kwargs.pop(key) for key in list(kwargs) if self.sense_of(key) is not None}
+        values = {key: kwargs.pop(key) for key in list(kwargs) if owner_of(self._senses, key)}
         if input_ids is None or inputs_embeds is not None:
             if any(value is not None for value in values.values()):
                 raise ModalityError("values need input_ids with their placeholders, not inputs_embeds")
@@ -200,18 +201,6 @@ class MultimodalModel(LMOnBackbone, PreTrainedModel):
         reading = self.read(input_ids, values, learn)
         embeds = self.embed(reading)
         return ({"input_ids": reading.ids} if embeds is None else {"inputs_embeds": embeds}), reading
-
-    def sense_of(self, key: str) -> str | None:
-        """Find the modality that a name such as image_pixel_values is of.
-
-        Args:
-            key: the name of an argument.
-
-        Returns:
-            The name of the space; None where it is of none.
-        """
-        names = [name for name, sense in self._senses.items() if key.startswith(f"{name}_") and key != name]
-        return max(names, key=len, default=None)
 
     def resize_token_embeddings(  # type: ignore[override]
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
@@ -258,7 +247,7 @@ class MultimodalModel(LMOnBackbone, PreTrainedModel):
             The model; with `output_loading_info=True` also what was loaded.
 
         Raises:
-            ModalityError: a codec in it is not the one that the LM has learnt.
+            ModalityError: a codec in it is not the one that the LM has learnt, or parts of it would lie on disk.
         """
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
@@ -289,8 +278,7 @@ class MultimodalModel(LMOnBackbone, PreTrainedModel):
     def _check_fingerprints(self) -> None:
         for name, sense in self._senses.items():
             known = self.config.senses[name]["fingerprint"]  # type: ignore[index]
-            found = sense.fingerprint() if known is not None else None
-            if known is not None and found is not None and not alike(known, found):
+            if known is not None and not alike(known, sense.fingerprint()):
                 raise ModalityError(
                     f"the codec of {name!r} is not the one whose codes the language model has learnt; put that one back, or "
                     "extend the language model anew with the other"

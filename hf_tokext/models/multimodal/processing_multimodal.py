@@ -12,12 +12,14 @@ from transformers.utils.generic import to_py_obj
 from hf_tokext.errors import ModalityError, VocabularyError
 from hf_tokext.models.blocks.installed import InstalledCode
 from hf_tokext.models.multimodal.chat import flattened
-from hf_tokext.models.multimodal.extractors import extract, extractor_of, lengths_of
+from hf_tokext.models.multimodal.extractors import extract, extractor_of, lengths_of, names_of
 from hf_tokext.models.multimodal.id_rows import LEFT_OUT, Parts, cut_row, pad_rows, take_apart
+from hf_tokext.models.multimodal.placeholders import check_count, flat_values
 from hf_tokext.registry import name_classes
 from hf_tokext.vocabulary.spaces import Spaces
 
 ALIASES = {"images": "image", "audio": "audio"}  # what upstream's pipelines call them, and the modality that is meant
+CALL = ("padding", "truncation", "max_length", "sampling_rate", "return_tensors")  # what is no business of a template
 
 
 class MultimodalProcessor(InstalledCode, ProcessorMixin):
@@ -70,7 +72,7 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
         *,
         answers: str | Sequence[str] | None = None,
         codes: Mapping[str, Sequence[Tensor]] | None = None,
-        padding: bool = True,
+        padding: bool | str = True,
         truncation: bool = False,
         max_length: int | None = None,
         add_special_tokens: bool = True,
@@ -83,7 +85,7 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
             answers: one per row, what the model is to write after the text; they may have placeholders too, whose codes are
                 learnt. With them there are labels.
             codes: by modality, codes [codebooks, T] in place of values, as of a data set that was encoded before.
-            padding: bring rows to one length, on the tokenizer's `padding_side`.
+            padding: bring rows to one length, on the tokenizer's `padding_side`; "max_length", to that one.
             truncation: cut longer rows to `max_length`, but through no modality.
             max_length: ids that a row may have.
             add_special_tokens: those that the tokenizer puts before a text; after an answer comes the end of text.
@@ -105,7 +107,8 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
             raise ModalityError(f"give one text per row, and one answer if any: {len(prompts)} and {len(wanted or ())}")
         rate = values.pop("sampling_rate", None)
         values.pop("return_tensors", None)
-        given = self._by_space(values)
+        texts = [prompts] if wanted is None else [prompts, wanted]
+        given = {name: flat_values(self.spaces[name], each, texts) for name, each in self._by_space(values).items()}
         found: dict[str, Any] = {}
         waiting: dict[str, list[Any]] = {}  # of each document to come: how many ids, or the ids themselves
         for name, space in self.spaces.items():
@@ -120,7 +123,8 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
         unknown = set(codes or {}) - set(self.spaces)
         if unknown:
             raise ModalityError(f"there is no modality {min(unknown)!r}; there are: {', '.join(self.spaces) or 'none'}")
-        self._check_counts([*prompts, *(wanted or ())], waiting)
+        for name, space in self.spaces.items():
+            check_count(space, len(waiting[name]), texts)
         rows = []
         for number, prompt in enumerate(prompts):
             ids = self._ids(prompt, waiting, add_special_tokens)
@@ -132,11 +136,13 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
             if not ids:
                 raise ModalityError(f"row {number} is empty; begin with the text of the bos token, or with any other")
             rows.append(cut_row(ids, labels, number, self.spaces, truncation, max_length))
-        return BatchFeature({**pad_rows(rows, self.tokenizer, padding, wanted is not None), **found}, tensor_type=None)
+        return BatchFeature(
+            {**pad_rows(rows, self.tokenizer, padding, wanted is not None, max_length), **found}, tensor_type=None
+        )
 
-    def _by_space(self, values: Mapping[str, Any]) -> dict[str, list[Any]]:
-        """Values in one list each, by the names of spaces."""
-        found: dict[str, list[Any]] = {}
+    def _by_space(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values by the names of spaces."""
+        found: dict[str, Any] = {}
         for key, given in values.items():
             if given is None:
                 continue
@@ -145,22 +151,10 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
                 kinds = ", ".join(self.spaces) or "none"
                 raise ModalityError(f"{key!r} is no argument, and names no one modality; there are: {kinds}")
             name = key if key in self.spaces else names[0]
-            several = isinstance(given, list | tuple) or (hasattr(given, "ndim") and given.ndim == 4)
-            listed = list(given) if several else [given]
-            if listed and all(isinstance(each, list | tuple) for each in listed):
-                listed = [one for each in listed for one in each]
-            found[name] = listed
+            if name in found:
+                raise ModalityError(f"{name!r} is given twice, as {key!r} too")
+            found[name] = given
         return found
-
-    def _check_counts(self, texts: Sequence[str], waiting: Mapping[str, list[Any]]) -> None:
-        for name, space in self.spaces.items():
-            placeholder = space.marker_texts[2]
-            count = sum(each.count(placeholder) for each in texts)
-            if count != len(waiting[name]):
-                less = "one is missing in the text" if count < len(waiting[name]) else "give one for each"
-                raise ModalityError(
-                    f"the text has {count} placeholders {placeholder}, and there are {len(waiting[name])} of {name!r}: {less}"
-                )
 
     def _ids(self, text: str, waiting: dict[str, list[Any]], special: bool) -> list[int]:
         """Ids of a text, with what is waiting put in place of its placeholders, in order."""
@@ -190,7 +184,7 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
         """Give the text of ids, with a placeholder where codes stand.
 
         Args:
-            token_ids: [T] ids, or [B, T].
+            token_ids: an id, [T] ids, or [B, T].
             skip_special_tokens: as for the tokenizer.
             **kwargs: taken for compatibility.
 
@@ -198,9 +192,9 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
             The text, or one per row.
         """
         rows = to_py_obj(token_ids)
-        if rows and isinstance(rows[0], list):
+        if isinstance(rows, list) and rows and isinstance(rows[0], list):
             return self.batch_decode(rows, skip_special_tokens)
-        return self.parts(rows, skip_special_tokens).text
+        return self.parts(rows if isinstance(rows, list) else [rows], skip_special_tokens).text
 
     def batch_decode(self, sequences: Any, skip_special_tokens: bool = False, **kwargs: Any) -> list[str]:
         """Give the texts of rows, with a placeholder where codes stand.
@@ -214,6 +208,21 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
             One text per row.
         """
         return [self.parts(row, skip_special_tokens).text for row in to_py_obj(sequences)]
+
+    def post_process_image_text_to_text(  # type: ignore[override]
+        self, generated_outputs: Any, skip_special_tokens: bool = True, **kwargs: Any
+    ) -> list[str]:
+        """Give the texts of rows; upstream's pipelines call it.
+
+        Args:
+            generated_outputs: [B, T] ids.
+            skip_special_tokens: as for the tokenizer.
+            **kwargs: taken for compatibility.
+
+        Returns:
+            One text per row.
+        """
+        return self.batch_decode(generated_outputs, skip_special_tokens)
 
     def post_process(self, name: str, values: Tensor) -> Any:
         """Make images, depth maps or sounds of what `decode_modality` gives.
@@ -243,7 +252,8 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
                 {"type": "text", "text": ...} and {"type": modality, modality: value}. The kinds "image" and "audio" stand
                 for the one modality of that kind; a value may be called "path" too.
             chat_template: in place of the tokenizer's.
-            **kwargs: as for the tokenizer's; with `tokenize=True` and `return_dict=True` all is encoded.
+            **kwargs: as for the tokenizer's; with `tokenize=True` and `return_dict=True` all is encoded, with `padding`,
+                `sampling_rate` and the like, or what `processor_kwargs` has of them.
 
         Returns:
             The text, or what a call gives.
@@ -252,7 +262,8 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
             ModalityError: a content is of no kind that is known here.
         """
         tokenize, as_dict = kwargs.pop("tokenize", False), kwargs.pop("return_dict", False)
-        kwargs = {key: value for key, value in kwargs.items() if key not in ("return_tensors", "processor_kwargs")}
+        how = {"add_special_tokens": False, **(kwargs.pop("processor_kwargs", None) or {})}
+        how |= {key: kwargs.pop(key) for key in CALL if key in kwargs}
         several = bool(conversation) and isinstance(conversation[0], list | tuple)
         plain, values = flattened(list(conversation) if several else [conversation], self.spaces)
         template = chat_template or self.chat_template
@@ -261,13 +272,14 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
         ]
         if not tokenize:
             return texts if several else texts[0]
-        found = self(texts, add_special_tokens=False, **values)
+        found = self(texts, **how, **values)
         return found if as_dict else found["input_ids"]
 
     @property
     def model_input_names(self) -> list[str]:
         """Names of what a call gives."""
-        return ["input_ids", "attention_mask"]
+        more = [f"{name}_{key}" for name, given in self.extractors.items() for key in names_of(given)]
+        return ["input_ids", "attention_mask", *more]
 
     def save_pretrained(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> Any:
         """Save tokenizer and settings.

@@ -1,6 +1,6 @@
 """What stands where in a batch of ids once the codecs have seen the values."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from hf_tokext.errors import ModalityError
+from hf_tokext.models.multimodal.id_rows import LEFT_OUT
 from hf_tokext.models.multimodal.sense import Perceived, Sense
-
-LEFT_OUT = -100
 
 
 @dataclass
@@ -65,11 +64,10 @@ class Reading:
                 raise ModalityError(f"{sense.space.marker_texts[2]} stands for latents; give the values")
             return sense.scale(latents)
         found = sense.vectors(self.ids[here])
-        if latents is not None and latents.requires_grad:
-            at = self.holes[name][here].to(found.device)
-            through = torch.zeros_like(found)
-            through[at] = (latents - latents.detach()).float()
-            found = found + through
+        if (
+            latents is not None and latents.requires_grad
+        ):  # no other codes stand there then, and the gradient is the codec's
+            found = found.detach() + (latents - latents.detach()).float()
         return found
 
     def targets(self, labels: Tensor) -> Tensor:
@@ -122,6 +120,19 @@ class Reading:
         return (holes.flatten().cumsum(0) - 1).view_as(holes)[row, place]
 
 
+def owner_of(names: Iterable[str], key: str) -> str | None:
+    """Find the modality that a name such as image_pixel_values is of.
+
+    Args:
+        names: of the modalities.
+        key: the name of an argument.
+
+    Returns:
+        The name of the modality; None where it is of none.
+    """
+    return max((name for name in names if key.startswith(f"{name}_")), key=len, default=None)
+
+
 def read(senses: Mapping[str, Sense], input_ids: Tensor, values: Mapping[str, Any], learn: bool) -> Reading:
     """Encode values, and put their codes where placeholders stand.
 
@@ -151,13 +162,10 @@ def read(senses: Mapping[str, Sense], input_ids: Tensor, values: Mapping[str, An
                 f"the ids hold codes of {name!r}, which were made before its codec learned: with tuning='end_to_end' give "
                 "values, not codes, or choose set_tuning('frozen')"
             )
-        others = [each for each in senses if each.startswith(f"{name}_")]
         given = {
             key.removeprefix(f"{name}_"): value
             for key, value in values.items()
-            if key.startswith(f"{name}_")
-            and value is not None
-            and not any(key.startswith(f"{other}_") for other in others)
+            if value is not None and owner_of(senses, key) == name
         }
         if not given:
             if bool(holes.any()) and not space.is_continuous:

@@ -22,7 +22,7 @@ def wild(**options):
     return model, processor
 
 
-def check(processor, row, whole=True):
+def check(processor, row):
     """A row is text and whole documents; returns how many of each modality."""
     starts = {space.start: space for space in processor.spaces.values()}
     counts = dict.fromkeys(processor.spaces, 0)
@@ -132,3 +132,48 @@ def test_what_cannot_be_written_is_refused():
         model.generate(torch.tensor([[5, space.start, space.base + 8]]), max_new_tokens=5)
     with pytest.raises(ValueError, match="model_kwargs"):
         model.generate(**processor("a"), colours=torch.zeros(1), max_new_tokens=5)
+
+
+def test_a_last_id_that_is_forced_cuts_no_document():
+    model, processor = wild()
+    given = batch(processor)
+    eos, length = processor.tokenizer.eos_token_id, given["input_ids"].shape[1]
+    torch.manual_seed(0)
+    for new in (20, 21, 22, 33):
+        rows = model.generate(**given, do_sample=True, max_new_tokens=new, forced_eos_token_id=eos)[:, length:]
+        assert all(eos in row.tolist() for row in rows)
+        for row in rows:
+            check(processor, row)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_where_other_settings_leave_nothing_it_is_said(way):
+    model, processor = wild()
+    given, space = batch(processor), processor.spaces["image"]
+    for settings in (
+        {"suppress_tokens": list(range(space.base, space.base + 8))},
+        {"bad_words_ids": [[space.end]]},
+        {"min_new_tokens": 30},  # more than the one document has
+    ):
+        with pytest.raises(VocabularyError, match="nothing is left that may follow in row 0 at place"):
+            model.generate(**given, **way, **settings, only="image", max_new_tokens=40)
+    # beams of no probability, by which a search is filled up, are no such case
+    rows = model.generate(**given, **way, only="image", max_new_tokens=40, min_new_tokens=10)
+    for row in rows[:, given["input_ids"].shape[1] :]:
+        assert check(processor, row)["image"] == 1
+
+
+def test_an_assistant_changes_nothing():
+    model, processor = wild()
+    given = processor("see <|image|> the the cat the cat", images=picture())
+    wanted = model.generate(**given, max_new_tokens=45)
+    assistant, _ = wild()
+    for how in ({"assistant_model": assistant}, {"prompt_lookup_num_tokens": 4}):
+        assert torch.equal(model.generate(**given, **how, max_new_tokens=45), wanted)
+
+
+def test_settings_may_stand_second_as_upstream():
+    model, processor = wild()
+    settings = GenerationConfig(max_new_tokens=7, eos_token_id=2, pad_token_id=0)
+    ids = processor("the cat")["input_ids"]
+    assert torch.equal(model.generate(ids, settings), model.generate(ids, generation_config=settings))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
 from hf_tokext import ModalityError
@@ -92,8 +93,12 @@ def test_what_follows_is_generated_and_latents_are_not():
     found = model.generate(**given, max_new_tokens=30, do_sample=True)
     image = processor.spaces["image"]
     assert not any(index in image.markers for index in found[0, given["input_ids"].shape[1] :].tolist())
+    assert processor.decode(found[0]).startswith("see <|image|> the cat")
     with pytest.raises(ModalityError, match="generate_latents"):
         model.generate(**given, max_new_tokens=30, only="image")
+    for how in ({"prompt_lookup_num_tokens": 3}, {"assistant_model": model}):  # upstream's ids would be others
+        with pytest.raises(ModalityError, match="assisted generation goes astray"):
+            model.generate(**given, **how, max_new_tokens=30)
     with pytest.raises(ModalityError, match="stands for latents"):
         model(given["input_ids"])
 
@@ -108,13 +113,38 @@ def test_labels_of_latents_train_the_head_and_no_row():
     sense = model.senses["image"]
     assert sense.flow.to_latent.weight.grad.abs().sum() > 0
     assert sense.scale.count == 6
-    text = given["labels"].masked_fill(given["labels"] == processor.spaces["image"].placeholder, -100)
+    assert found.hidden_states is None
+    assert model(**given, output_hidden_states=True).hidden_states is not None
+    assert isinstance(model(**given, return_dict=False)[0], torch.Tensor)
+
+
+def test_each_latent_and_each_id_of_the_labels_counts_as_one(monkeypatch):
+    """By hand, whole, in parts as `Trainer` accumulates, and where there are latents alone."""
+    monkeypatch.setattr(FlowHead, "loss", lambda self, latents, hidden: latents.new_full((len(latents),), 2.5))
+    model, processor = latent()
+    rows = [("draw", "<|image|> so it is"), ("see", "the cat")]
+    given = [
+        processor("draw", images=picture(), answers="<|image|> so it is"),
+        processor("see", answers="the cat"),
+        processor([row[0] for row in rows], images=picture(), answers=[row[1] for row in rows]),
+    ]
+    placeholder = processor.spaces["image"].placeholder
     with torch.no_grad():
-        model.eval()
-        whole = model(**given)
-        only_text = model.backbone(inputs_embeds=model.embed(model.read(given["input_ids"], given)), labels=text).loss
-        assert whole.loss > only_text  # a direction that is not known yet costs about 2
-        assert 0.5 < float(whole.loss - only_text) < 5
+        whole = given[2]
+        read = model.embed(model.read(whole["input_ids"], whole))
+        logits = model.backbone(inputs_embeds=read, attention_mask=whole["attention_mask"]).logits.double()
+        labels = whole["labels"]
+        losses = [
+            2.5 if label == placeholder else -logits[row, place - 1].log_softmax(-1)[label].item()
+            for row, place in (labels != -100).nonzero().tolist()
+            for label in [int(labels[row, place])]
+        ]
+        wanted = sum(losses) / len(losses)
+        assert model(**whole).loss.item() == pytest.approx(wanted, rel=1e-5)
+        parts = [model(**each, num_items_in_batch=torch.tensor(len(losses))).loss.item() for each in given[:2]]
+        assert sum(parts) == pytest.approx(wanted, rel=1e-5)
+        alone = given[0]["labels"].masked_fill(given[0]["labels"] != placeholder, -100)
+        assert model(**(dict(given[0]) | {"labels": alone})).loss.item() == pytest.approx(2.5)
 
 
 def test_latents_are_drawn_one_after_another():
@@ -152,6 +182,8 @@ def test_latents_are_drawn_one_after_another():
     assert model.decode_modality("image", found).shape == (2, 3, 16, 16)
     with pytest.raises(ModalityError, match="no continuous modality"):
         model.generate_latents(**given, name="speech")
+    with pytest.raises(ModalityError, match="each document of 'image' has 6 latents, not 3"):
+        model.generate_latents(**given, name="image", steps=3)
     with pytest.raises(ModalityError, match="at least one flow step"):
         model.generate_latents(**given, name="image", flow_steps=0)
 
@@ -167,3 +199,31 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
     assert found.senses["image"].scale.count == 6
     with torch.no_grad():
         assert torch.equal(model(**given).logits, found(**given).logits)
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_an_adapter_keeps_what_draws(tmp_path):
+    model, processor = latent()
+    model.save_pretrained(tmp_path / "base")
+    model_before = type(model).from_pretrained(tmp_path / "base")
+    own = ["projector", "flow", "scale"]
+    tuned = get_peft_model(
+        model, LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=own, task_type="CAUSAL_LM")
+    )
+    optimizer = torch.optim.SGD([each for each in tuned.parameters() if each.requires_grad], lr=0.1)
+    given = processor("draw", images=picture(), answers="<|image|> so")
+    for _ in range(2):
+        tuned.train()(**given).loss.backward()
+        optimizer.step()
+    tuned.eval().save_pretrained(tmp_path / "adapter")
+    found = PeftModel.from_pretrained(type(model).from_pretrained(tmp_path / "base"), tmp_path / "adapter").eval()
+
+    def drawn(model):
+        return model.generate_latents(
+            processor("draw")["input_ids"], "image", generator=torch.Generator().manual_seed(0)
+        )
+
+    wanted = drawn(tuned.base_model.model)
+    assert not torch.allclose(drawn(model_before), wanted, atol=1e-2)
+    torch.testing.assert_close(drawn(found.base_model.model), wanted, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(drawn(found.merge_and_unload()), wanted, atol=1e-4, rtol=1e-4)

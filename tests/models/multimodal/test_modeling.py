@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMultimodalLM
 
 from hf_tokext import ModalityError, MultimodalConfig, MultimodalForCausalLM, MultimodalModel, UnsupportedModelError
+from hf_tokext.models.multimodal.sense import alike
 from hf_tokext.registry import CODE_FILE
 from tests.models.multimodal.conftest import batch, codecs, make, picture
 from tests.tiny_models import tiny
@@ -119,7 +120,8 @@ def test_saved_and_loaded_it_is_the_same(lm, tied, tmp_path):
     bare = AutoModel.from_pretrained(tmp_path)
     assert type(bare) is MultimodalModel
     entry = json.loads((tmp_path / "config.json").read_text())["auto_map"]
-    assert set(entry) == {"AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoModelForMultimodalLM"}
+    kinds = ("CausalLM", "ImageTextToText", "MultimodalLM")
+    assert set(entry) == {"AutoConfig", "AutoModel", *(f"AutoModelFor{kind}" for kind in kinds)}
     namespace = {}
     exec((tmp_path / CODE_FILE).read_text(), namespace)
     assert {"MultimodalConfig", "MultimodalModel", "MultimodalForCausalLM"} <= set(namespace)
@@ -153,6 +155,22 @@ def test_it_lies_where_a_device_map_says(tmp_path):
             assert torch.equal(found(**given).logits, wanted)
 
 
+def test_the_language_model_may_lie_on_disk_and_codecs_may_not(tmp_path):
+    model, processor = make(image={"input": "codebook"})
+    given = batch(processor)
+    model.save_pretrained(tmp_path)
+    with torch.no_grad():
+        wanted = model(**given).logits
+        found = AutoModelForCausalLM.from_pretrained(
+            tmp_path, device_map={"backbone": "disk", "senses": "cpu"}, offload_folder=tmp_path / "disk"
+        )
+        assert torch.equal(found(**given).logits, wanted)
+    with pytest.raises(ModalityError, match="parts of the codec of 'depth' are offloaded"):
+        AutoModelForCausalLM.from_pretrained(
+            tmp_path, device_map={"backbone": "cpu", "senses": "disk"}, offload_folder=tmp_path / "disk"
+        )
+
+
 def test_a_codec_in_the_place_of_another_is_refused(tmp_path):
     model, _ = make()
     model.senses["image"].codec.train()(torch.rand(2, 3, 16, 16))  # its counters are no longer 0
@@ -177,6 +195,34 @@ def test_a_codec_in_the_place_of_another_is_refused(tmp_path):
         AutoModelForCausalLM.from_pretrained(tmp_path / "good", dtype=dtype)
 
 
+def test_a_codec_that_went_on_learning_is_another_and_a_rounded_one_is_not():
+    """As soon as training has changed a code."""
+    model, _ = make("image", quantizer="rvq")
+    sense, values = model.senses["image"], torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+    def codes():
+        return copy.deepcopy(sense.codec).eval().encode(values).codes
+
+    def learn(rate, ready):
+        optimizer = torch.optim.Adam(sense.codec.parameters(), lr=rate)
+        for step in range(60):
+            if ready(step):
+                return
+            optimizer.zero_grad()
+            sense.codec(values, return_loss=True).loss.backward()
+            optimizer.step()
+
+    sense.codec.train().requires_grad_(True)
+    learn(1e-3, lambda step: False)
+    codec, known, before = sense.codec, sense.fingerprint(), codes()
+    sense.codec = copy.deepcopy(codec).bfloat16()
+    assert alike(known, sense.fingerprint())
+    for rate in (1e-5, 1e-4, 1e-3):
+        sense.codec = copy.deepcopy(codec)
+        learn(rate, lambda step: not torch.equal(codes(), before))
+        assert not torch.equal(codes(), before) and not alike(known, sense.fingerprint())
+
+
 def test_a_codec_of_another_size_is_refused():
     model, _ = make("image")
     config = model.config.to_dict()
@@ -193,6 +239,7 @@ def test_a_codec_of_another_size_is_refused():
         ({"input": "codebook", "dim": None}, "say their numbers, dim"),
         ({"colour": 1}, "unknown field 'colour'"),
         ({"flow_layers": 0}, "must be at least 1"),
+        ({"projector_size": 0}, "must be at least 1"),
     ],
 )
 def test_impossible_configs_are_refused(changed, message):
@@ -200,6 +247,14 @@ def test_impossible_configs_are_refused(changed, message):
     config["senses"]["image"] |= changed
     with pytest.raises(Exception, match=message):
         MultimodalConfig.from_dict(config)
+
+
+@pytest.mark.parametrize("name", ["train", "attention", "input", "text", "max", "num"])
+def test_names_that_would_be_taken_for_others_are_refused(name):
+    sense = make("image")[0].config.to_dict()["senses"]["image"]
+    sense["space"]["name"] = name
+    with pytest.raises(Exception, match=f"a modality cannot be called '{name}'"):
+        MultimodalConfig(senses={name: sense})
 
 
 def test_spaces_with_common_ids_are_refused():

@@ -6,11 +6,21 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoProcessor
+from transformers import AutoProcessor, DacFeatureExtractor, EncodecFeatureExtractor, pipeline
 
-from hf_tokext import CodecError, ModalityError, MultimodalProcessor, VocabularyError
+from hf_tokext import (
+    CodecError,
+    ModalityError,
+    MultimodalForCausalLM,
+    MultimodalProcessor,
+    VocabularyError,
+    extend_with_codecs,
+)
 from hf_tokext.vocabulary.spaces import Spaces
+from tests.models.audio_codec.test_audio_codec import made as wrapped
 from tests.models.multimodal.conftest import RATE, batch, make, picture, sound
+from tests.tiny_models import tiny
+from tests.tokenizers import byte_level
 
 CHAT = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
 
@@ -95,7 +105,7 @@ def test_a_document_that_was_cut_off_is_left_out(made):
     ids = [*processor.tokenizer("the cat")["input_ids"], image.start, image.base, image.base + 8]
     found = processor.parts(ids)
     assert found.text == "the cat" and found.codes["image"] == []
-    assert processor.decode(ids) == "the cat"
+    assert processor.decode(ids) == "the cat" and processor.decode(ids[0]) == processor.tokenizer.decode(ids[0])
     assert processor.decode([ids, ids]) == processor.batch_decode(torch.tensor([ids, ids])) == ["the cat"] * 2
 
 
@@ -149,6 +159,83 @@ def test_conversations_hold_values(made):
         processor.apply_chat_template([{"role": "user", "content": [{"type": "image"}]}], chat_template=CHAT)
 
 
+def test_settings_of_the_call_go_through_a_conversation(made):
+    _, processor = made
+    spoken = [{"role": "user", "content": [{"type": "audio", "audio": np.repeat(sound(), 2)}]}]
+    for how in ({"sampling_rate": 2 * RATE}, {"processor_kwargs": {"sampling_rate": 2 * RATE}}):
+        found = processor.apply_chat_template(spoken, chat_template=CHAT, tokenize=True, return_dict=True, **how)
+        assert found["speech_padding_mask"].sum() == 60
+    written = [[{"role": "user", "content": "a"}], [{"role": "user", "content": "a cat"}]]
+    found = processor.apply_chat_template(
+        written, chat_template=CHAT, tokenize=True, return_dict=True, padding="max_length", max_length=40
+    )
+    assert found["input_ids"].shape == (2, 40)
+
+
+def test_lists_per_row_belong_to_their_rows(made):
+    _, processor = made
+    texts = ["<|image|>", "<|image|> <|image|>"]
+    flat = processor(texts, images=[picture(0), picture(1), picture(2)])
+    rows = processor(texts, images=[[picture(0)], [picture(1), picture(2)]])
+    assert torch.equal(flat["image_pixel_values"], rows["image_pixel_values"])
+    with pytest.raises(ModalityError, match=r"rows have \[1, 2\] placeholders <\|image\|>, and lists of \[2, 1\]"):
+        processor(texts, images=[[picture(0), picture(1)], [picture(2)]])
+
+
+@pytest.mark.parametrize("kind", ["encodec", "dac", "mimi"])
+def test_codecs_of_transformers_with_their_own_extractors(kind):
+    codec = wrapped(kind)
+    options = {"sampling_rate": 16000} | ({"hop_length": codec.hop} if kind == "dac" else {"feature_size": 1})
+    extractor = (DacFeatureExtractor if kind == "dac" else EncodecFeatureExtractor)(**options)
+    base = tiny("llama", vocab_size=290)
+    model, processor = extend_with_codecs(base, byte_level(), {"speech": (codec, extractor)}, calibrate=False)
+    waves = [sound(20 * codec.hop), sound(7 * codec.hop + 3, 1)]
+    given = processor(["hear <|speech|> so", "<|speech|>"], audio=waves, sampling_rate=16000)
+    rows = [processor.parts(row) for row in model.read(given["input_ids"], given).ids]
+    for wave, row, places in zip(waves, rows, (20, 8), strict=True):
+        (codes,) = row.codes["speech"]
+        assert codes.shape == (len(codec.codebook_sizes), places)
+        alone = extractor(wave, sampling_rate=16000, return_tensors="pt")
+        assert torch.equal(codes, codec.encode(alone["input_values"], alone["padding_mask"]).codes[0])
+
+
+def test_a_list_of_numbers_is_one_sound(made):
+    _, processor = made
+    one = processor("<|speech|>", audio=sound().tolist())
+    two = processor("<|speech|> <|speech|>", audio=[sound().tolist()] * 2)
+    wanted = torch.from_numpy(sound())
+    assert torch.equal(one["speech_input_values"][0, 0, :60], wanted)
+    assert torch.equal(two["speech_input_values"][1, 0, :60], wanted)
+
+
+def test_texts_show_what_stands_there_before_and_after_it_is_read(made):
+    model, processor = made
+    given = processor("see <|image|> the cat", images=picture())
+    for ids in (given["input_ids"], model.read(given["input_ids"], given).ids):
+        assert processor.decode(ids[0]) == "see <|image|> the cat"
+        assert processor.post_process_image_text_to_text(ids) == ["see <|image|> the cat"]
+    speech = processor.spaces["speech"]
+    cut = [*processor.tokenizer("a")["input_ids"], speech.start, speech.base, speech.base + 8]  # a place, and no end
+    assert processor.parts(cut).codes["speech"] == [] and processor.decode(cut) == "a"
+
+
+@pytest.mark.parametrize("task", ["image-text-to-text", "any-to-any"])
+def test_pipelines_of_transformers_take_it(made, task, tmp_path):
+    for each in made:
+        each.save_pretrained(tmp_path)
+    run = pipeline(task, model=tmp_path, device="cpu")
+    assert type(run.model) is MultimodalForCausalLM and type(run.processor) is MultimodalProcessor
+    given = {"images": Image.fromarray(picture()), "text": "see <|image|> the"}
+    whole, rest = (run(given, max_new_tokens=6, return_full_text=full)[0]["generated_text"] for full in (True, False))
+    inputs = made[1](given["text"], images=picture())
+    row = made[0].generate(**inputs, max_new_tokens=6)[0]
+    assert whole == given["text"] + rest == made[1].decode(row, skip_special_tokens=True)
+
+
+def test_names_of_what_a_call_gives(made):
+    assert set(made[1].model_input_names) == set(batch(made[1]))
+
+
 @pytest.mark.parametrize(
     ("text", "given", "message"),
     [
@@ -157,6 +244,7 @@ def test_conversations_hold_values(made):
         ("<|image|>", {"images": [picture(), picture()]}, "1 placeholders .* there are 2"),
         ("<|image|>", {}, "1 placeholders .* there are 0"),
         ("<|image|>", {"pictures": picture()}, "'pictures' is no argument"),
+        ("<|image|>", {"images": picture(), "image": picture()}, "'image' is given twice"),
         ("<|image|>", {"codes": {"photo": []}, "images": picture()}, "no modality 'photo'"),
         ("<|image|>", {"codes": {"image": [torch.zeros(3, 6)]}, "images": picture()}, "as values and as codes"),
         ([], {}, "one text per row"),
@@ -165,6 +253,8 @@ def test_conversations_hold_values(made):
         ("<|image|>", {"images": picture(), "max_length": 10}, "has 20 ids, more than max_length=10"),
         ("<|image|>", {"images": picture(), "max_length": 10, "truncation": True}, "cut away some of 'image'"),
         (["a", "a longer one"], {"padding": False}, "several lengths"),
+        (["a", "a longer one"], {"padding": "do_not_pad"}, "several lengths"),
+        ("a", {"padding": "max_length"}, "needs max_length"),
     ],
 )
 def test_what_does_not_fit_is_refused(made, text, given, message):

@@ -78,6 +78,53 @@ def test_the_gradient_is_that_of_the_quantized_vectors():
     torch.testing.assert_close(latents.grad, vectors.grad)
 
 
+@pytest.mark.parametrize("quantizer", ["vq", "ibq", "simvq", "fsq", "bsq"])
+def test_the_codec_gets_the_gradient_of_its_own_vectors_once(quantizer):
+    """Codebooks that learn by gradient too: as if the projector stood on the codec's own output."""
+    model, processor = make("image", quantizer=quantizer, image={"input": "codebook"})
+    model.set_tuning("end_to_end", reconstruction_weight=0.0)
+    model.train()
+    given = processor("see <|image|>", images=picture(), answers="the cat")
+    sense, found = model.senses["image"], []
+    torch.manual_seed(0)
+    reading = model.read(given["input_ids"], given, learn=True)
+    here = (reading.ids >= sense.space.base) & (reading.ids < sense.space.base + sense.space.size)
+    weights = torch.randn(int(here.sum()), 16, generator=torch.Generator().manual_seed(1))
+    for by_hand in (False, True):
+        model.zero_grad()
+        if by_hand:
+            torch.manual_seed(0)
+            latents = sense.codec(given["image_pixel_values"], return_loss=True).latents[0]
+            embeds = sense.projector(latents[sense.space.order.order(len(latents))[1]])
+        else:
+            embeds = model.embed(reading)[here]
+        (embeds * weights).sum().backward()
+        found.append({name: value.grad for name, value in sense.codec.named_parameters() if value.grad is not None})
+    one, other = found
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], msg=name, atol=1e-5, rtol=1e-4)
+
+
+def test_codes_are_the_same_under_autocast():
+    model, processor = make()
+    given = batch(processor)
+    for seed in range(20):
+        given["image_pixel_values"] = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+        ids = model.read(given["input_ids"], given).ids
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(model.read(given["input_ids"], given).ids, ids)
+
+
+def test_an_lm_whose_weights_are_integers_is_taken():
+    model, _ = make(image={"input": "codebook"})
+    layer = model.backbone.model.layers[0].self_attn.q_proj  # as quantized layers have them
+    layer.weight = torch.nn.Parameter(torch.zeros(4, 4, dtype=torch.uint8), requires_grad=False)
+    for tuning in WAYS:
+        model.set_tuning(tuning)
+        assert not layer.weight.requires_grad
+
+
 def test_the_whole_loss_has_the_codecs_own_in_it():
     model, processor = make("image", image={"input": "codebook"})
     given = processor("see <|image|>", images=picture(), answers="the cat")
