@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hf_tokext.errors import (
         CheckpointError,
         CodecError,
+        CurriculumError,
         FontError,
         HubError,
         HubReadOnlyError,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from hf_tokext.measure.ir import measure_ir
     from hf_tokext.models.audio_codec.configuration_audio_codec import WrappedAudioCodecConfig
     from hf_tokext.models.audio_codec.modeling_audio_codec import WrappedAudioCodec
+    from hf_tokext.models.box.domain import BoxDomain
     from hf_tokext.models.byte_level.byteify import byteify
     from hf_tokext.models.byte_level.completion import complete
     from hf_tokext.models.byte_level.configuration_byte_level import ByteEnsembleConfig, ByteLevelConfig
@@ -77,7 +79,8 @@ if TYPE_CHECKING:
     from hf_tokext.models.molecule.processing_molecule import MoleculeProcessor
     from hf_tokext.models.molecule.tokenization_molecule import MoleculeTokenizer
     from hf_tokext.models.multimodal.configuration_multimodal import MultimodalConfig
-    from hf_tokext.models.multimodal.modeling_multimodal import MultimodalForCausalLM, MultimodalModel
+    from hf_tokext.models.multimodal.modeling_multimodal import MultimodalForCausalLM
+    from hf_tokext.models.multimodal.multimodal_model import MultimodalModel
     from hf_tokext.models.multimodal.processing_multimodal import MultimodalProcessor
     from hf_tokext.models.side_channel.configuration_side_channel import SideChannelConfig
     from hf_tokext.models.side_channel.modeling_side_channel import (
@@ -103,6 +106,7 @@ if TYPE_CHECKING:
     from hf_tokext.training import heal_checkpoint, heal_model
     from hf_tokext.training.codec import train_codec
     from hf_tokext.training.codec_codes import decode_files, encode_files
+    from hf_tokext.training.curriculum import Curriculum, MultimodalCollator, Stage, annealed
     from hf_tokext.transplant import Report, transplant_checkpoint, transplant_tokenizer
     from hf_tokext.transplant.train_tokenizer import train_tokenizer
     from hf_tokext.vocabulary.digits import rewrite_digits
@@ -111,22 +115,22 @@ if TYPE_CHECKING:
     from hf_tokext.vocabulary.grammar_processor import GrammarLogitsProcessor
 
 __all__ = [
-    "E3FP", "AdversarialTraining", "AnchorTable", "ByteEnsembleConfig", "ByteEnsembleForCausalLM",
+    "E3FP", "AdversarialTraining", "AnchorTable", "BoxDomain", "ByteEnsembleConfig", "ByteEnsembleForCausalLM",
     "ByteLevelConfig", "ByteLevelForCausalLM", "ByteScore", "ByteTokenizer", "CheckpointError", "CodecEncoding",
-    "CodecError", "CodecOutput", "DepthCodecConfig", "DepthCodecImageProcessor", "DepthCodecModel", "Domain",
-    "FontError", "GlyphConfig", "GlyphForCausalLM", "GlyphModel", "GlyphTokenizer", "Grammar",
-    "GrammarLogitsProcessor", "HubError", "HubReadOnlyError", "HubTokenError", "HubUnavailableError",
+    "CodecError", "CodecOutput", "Curriculum", "CurriculumError", "DepthCodecConfig", "DepthCodecImageProcessor",
+    "DepthCodecModel", "Domain", "FontError", "GlyphConfig", "GlyphForCausalLM", "GlyphModel", "GlyphTokenizer",
+    "Grammar", "GrammarLogitsProcessor", "HubError", "HubReadOnlyError", "HubTokenError", "HubUnavailableError",
     "ImageCodecConfig", "ImageCodecImageProcessor", "ImageCodecModel", "InitializedRow", "InitializedRows",
     "LLVMIRDomain", "LLVMIRTokenizer", "MissingExtraError", "ModalityCodec", "ModalityError", "MoleculeCollator",
-    "MoleculeDomain", "MoleculeProcessor", "MoleculeTokenizer", "MultimodalConfig", "MultimodalForCausalLM",
-    "MultimodalModel", "MultimodalProcessor", "OutputExistsError", "PeriodDiscriminator", "Pushed",
-    "QuantizedCheckpointError", "Quantizer", "QuantizerError", "QuantizerOutput", "RegistrationError", "Report",
-    "RepositoryClashError", "RowMethodError", "RowProblem", "Rows", "SVGDomain", "SVGTokenizer",
+    "MoleculeDomain", "MoleculeProcessor", "MoleculeTokenizer", "MultimodalCollator", "MultimodalConfig",
+    "MultimodalForCausalLM", "MultimodalModel", "MultimodalProcessor", "OutputExistsError", "PeriodDiscriminator",
+    "Pushed", "QuantizedCheckpointError", "Quantizer", "QuantizerError", "QuantizerOutput", "RegistrationError",
+    "Report", "RepositoryClashError", "RowMethodError", "RowProblem", "Rows", "SVGDomain", "SVGTokenizer",
     "SideChannelConfig", "SideChannelForCausalLM", "SideChannelForConditionalGeneration", "SpectrumDiscriminator",
-    "SpeechCodecConfig", "SpeechCodecFeatureExtractor", "SpeechCodecModel", "SpeechStream", "TextError",
+    "SpeechCodecConfig", "SpeechCodecFeatureExtractor", "SpeechCodecModel", "SpeechStream", "Stage", "TextError",
     "TokextError", "UnsafeCheckpointError", "UnsupportedModelError", "VerificationError", "VocabularyError",
-    "WrappedAudioCodec", "WrappedAudioCodecConfig", "bits_per_byte", "byteify", "caption_of", "complete",
-    "ctc_spans", "decode_files", "domains_of", "drawing_dataset", "encode_files", "extend_checkpoint",
+    "WrappedAudioCodec", "WrappedAudioCodecConfig", "annealed", "bits_per_byte", "byteify", "caption_of",
+    "complete", "ctc_spans", "decode_files", "domains_of", "drawing_dataset", "encode_files", "extend_checkpoint",
     "extend_model", "extend_with_codecs", "heal_checkpoint", "heal_model", "init_rows", "keep_to_grammar",
     "keep_tokenizer", "lm_features", "make_domain", "make_quantizer", "make_rows", "measure_ir", "name_classes",
     "push_checkpoint", "read_drawings", "read_molecule", "register_domain", "register_family",
@@ -138,6 +142,7 @@ _ROOMS = {
     "E3FP": "hf_tokext.models.molecule.e3fp",
     "AdversarialTraining": "hf_tokext.models.speech_codec.discriminators",
     "AnchorTable": "hf_tokext.quantizers",
+    "BoxDomain": "hf_tokext.models.box.domain",
     "ByteEnsembleConfig": "hf_tokext.models.byte_level.configuration_byte_level",
     "ByteEnsembleForCausalLM": "hf_tokext.models.byte_level.modeling_byte_ensemble",
     "ByteLevelConfig": "hf_tokext.models.byte_level.configuration_byte_level",
@@ -146,6 +151,7 @@ _ROOMS = {
     "ByteTokenizer": "hf_tokext.models.byte_level.tokenization_byte_level",
     "CodecEncoding": "hf_tokext.models.codec",
     "CodecOutput": "hf_tokext.models.codec",
+    "Curriculum": "hf_tokext.training.curriculum",
     "DepthCodecConfig": "hf_tokext.models.depth_codec.configuration_depth_codec",
     "DepthCodecImageProcessor": "hf_tokext.models.depth_codec.image_processing_depth_codec",
     "DepthCodecModel": "hf_tokext.models.depth_codec.modeling_depth_codec",
@@ -168,9 +174,10 @@ _ROOMS = {
     "MoleculeDomain": "hf_tokext.models.molecule.domain",
     "MoleculeProcessor": "hf_tokext.models.molecule.processing_molecule",
     "MoleculeTokenizer": "hf_tokext.models.molecule.tokenization_molecule",
+    "MultimodalCollator": "hf_tokext.training.curriculum",
     "MultimodalConfig": "hf_tokext.models.multimodal.configuration_multimodal",
     "MultimodalForCausalLM": "hf_tokext.models.multimodal.modeling_multimodal",
-    "MultimodalModel": "hf_tokext.models.multimodal.modeling_multimodal",
+    "MultimodalModel": "hf_tokext.models.multimodal.multimodal_model",
     "MultimodalProcessor": "hf_tokext.models.multimodal.processing_multimodal",
     "PeriodDiscriminator": "hf_tokext.models.speech_codec.discriminators",
     "Pushed": "hf_tokext.hub",
@@ -189,8 +196,10 @@ _ROOMS = {
     "SpeechCodecFeatureExtractor": "hf_tokext.models.speech_codec.feature_extraction_speech_codec",
     "SpeechCodecModel": "hf_tokext.models.speech_codec.modeling_speech_codec",
     "SpeechStream": "hf_tokext.models.speech_codec.streaming",
+    "Stage": "hf_tokext.training.curriculum",
     "WrappedAudioCodec": "hf_tokext.models.audio_codec.modeling_audio_codec",
     "WrappedAudioCodecConfig": "hf_tokext.models.audio_codec.configuration_audio_codec",
+    "annealed": "hf_tokext.training.curriculum",
     "bits_per_byte": "hf_tokext.measure",
     "byteify": "hf_tokext.models.byte_level.byteify",
     "caption_of": "hf_tokext.models.svg.instructions",

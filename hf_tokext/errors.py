@@ -81,6 +81,10 @@ class ModalityError(TokextError, ValueError):
     """Text and what stands in it do not fit each other, or a codec is not the one that a language model has learnt."""
 
 
+class CurriculumError(TokextError, ValueError):
+    """A curriculum is impossible, or its rows were taken out of their order."""
+
+
 class MissingExtraError(TokextError, ImportError):
     """An optional dependency is needed; the message names the extra to install."""
 
