@@ -64,9 +64,8 @@ class Reading:
                 raise ModalityError(f"{sense.space.marker_texts[2]} stands for latents; give the values")
             return sense.scale(latents)
         found = sense.vectors(self.ids[here])
-        if (
-            latents is not None and latents.requires_grad
-        ):  # no other codes stand there then, and the gradient is the codec's
+        if latents is not None and latents.requires_grad:
+            # no other codes stand there then; all that the codec learns here, it learns through the latents
             found = found.detach() + (latents - latents.detach()).float()
         return found
 
