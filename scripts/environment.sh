@@ -15,10 +15,9 @@ _tokext_environment() {
     fi
     echo "environment: making $TOKEXT_VENV; the first time this downloads a few hundred megabytes"
     [ -x "$TOKEXT_VENV/bin/python" ] || "$python" -m venv "$TOKEXT_VENV" || return 1
-    # not compiled: what is imported is compiled then, and of most of it nothing ever is
     # torch by its pin first: the plain name would pull another build as somebody's dependency
-    "$TOKEXT_VENV/bin/python" -m pip install --quiet --no-compile -c constraints.txt torch==2.13.0 || return 1
-    "$TOKEXT_VENV/bin/python" -m pip install --quiet --no-compile -c constraints.txt -e ".[test,docs]" || return 1
+    "$TOKEXT_VENV/bin/python" -m pip install --quiet -c constraints.txt torch==2.13.0 || return 1
+    "$TOKEXT_VENV/bin/python" -m pip install --quiet -c constraints.txt -e ".[test,docs]" || return 1
     echo "$hash" >"$stamp"
 }
 
