@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from tokenizers import AddedToken
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_tokext.errors import UnsupportedModelError, VocabularyError
 from hf_tokext.extend.spellings import describing_ids
+from hf_tokext.extend.tokens import add_texts
 from hf_tokext.measure.causal import weight_of
 from hf_tokext.models.codec import ModalityCodec
 from hf_tokext.models.multimodal.modeling_multimodal import MultimodalForCausalLM
@@ -64,12 +64,9 @@ def extend_with_codecs(
     options = options or {}
     _check(model, tokenizer, codecs, options)
     new, spaces = _with_markers(model, tokenizer, codecs, options)
-    ends = [space.base + space.size for space in spaces.values() if not space.is_continuous]
-    rows = max(
-        len(weight_of(model.get_input_embeddings())), *(max(space.markers) + 1 for space in spaces.values()), *ends
-    )
     direction = head_direction(model, tokenizer, texts) if calibrate else None
     tables = [weight_of(model.get_input_embeddings()), weight_of(model.get_output_embeddings())]
+    rows = max(len(tables[0]), *(int(space.grammar_ids.max()) + 1 for space in spaces.values()))
     tied = tables[0] is tables[1]
     known = [index for index in set(tokenizer.get_vocab().values()) if index < len(tables[0])]
     shares = {name: _shares(codec) for name, (codec, _) in codecs.items() if not codec.is_continuous}
@@ -140,19 +137,9 @@ def _with_markers(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codecs: Mapping[str, Any], options: Mapping[str, Any]
 ) -> tuple[PreTrainedTokenizerBase, dict[str, CodeSpace]]:
     """A tokenizer that has all markers, and keeps the spaces; their codes come after all that has a text."""
-    found, taken = copy.deepcopy(tokenizer), tokenizer.get_vocab()
+    found = copy.deepcopy(tokenizer)
     texts = [text for name in codecs for text in marker_texts(name)]
-    known = sorted(set(texts) & taken.keys())
-    if known:
-        raise VocabularyError(f"the tokenizer has {known[0]!r} already; choose another name for the modality")
-    found.add_tokens([AddedToken(text, normalized=False, special=False) for text in texts])
-    ids = found.convert_tokens_to_ids(texts)
-    assert isinstance(ids, list)
-    if set(ids) & set(taken.values()):
-        raise VocabularyError(
-            f"the tokenizer's ids have gaps (it has {len(taken)} tokens, and ids up to {max(taken.values())}); give it tokens "
-            "for the ids that are missing"
-        )
+    ids = add_texts(found, texts, "; choose another name for the modality")
     base = max(len(weight_of(model.get_input_embeddings())), max(ids) + 1)
     spaces = {}
     for number, (name, (codec, _)) in enumerate(codecs.items()):

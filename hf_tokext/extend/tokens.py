@@ -32,18 +32,7 @@ def extended_tokenizer(tokenizer: PreTrainedTokenizerBase, domains: Sequence[Dom
     spaces = list(Spaces.read(tokenizer).values())
     for domain in domains:
         texts = [domain.text_of(index) for index in range(len(domain.tokens))]
-        taken = found.get_vocab()
-        known = sorted(set(texts) & taken.keys())
-        if known:
-            raise VocabularyError(f"the tokenizer has {known[0]!r} already: it was extended by {domain.name!r} before")
-        found.add_tokens([AddedToken(text, normalized=False, special=False) for text in texts])
-        ids = found.convert_tokens_to_ids(texts)
-        assert isinstance(ids, list)
-        if set(ids) & set(taken.values()):  # tokenizers counts on from the number of tokens, not from the last id
-            raise VocabularyError(
-                f"the tokenizer's ids have gaps (it has {len(taken)} tokens, and ids up to {max(taken.values())}), so that "
-                "new tokens would get ids that others have; give it tokens for the ids that are missing"
-            )
+        ids = add_texts(found, texts, f": it was extended by {domain.name!r} before")
         if ids != list(range(ids[0], ids[0] + len(texts))):
             raise VocabularyError(f"the tokenizer gives the tokens of {domain.name!r} no ids that follow one another")
         encoded = found("".join(texts), add_special_tokens=False)["input_ids"]
@@ -52,6 +41,35 @@ def extended_tokenizer(tokenizer: PreTrainedTokenizerBase, domains: Sequence[Dom
         spaces.append(Space(domain.name, ids[0], len(texts), domain.settings))
     Spaces(spaces).write(found)
     return found
+
+
+def add_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], known_as: str) -> list[int]:
+    """Give a tokenizer tokens of these texts, which are one id each wherever they stand, and not special.
+
+    Args:
+        tokenizer: it is changed.
+        texts: none that it has already.
+        known_as: what a message says of one that it has.
+
+    Returns:
+        Their ids.
+
+    Raises:
+        VocabularyError: it has one already, or gives them ids that others have.
+    """
+    taken = tokenizer.get_vocab()
+    known = sorted(set(texts) & taken.keys())
+    if known:
+        raise VocabularyError(f"the tokenizer has {known[0]!r} already{known_as}")
+    tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in texts])
+    ids = tokenizer.convert_tokens_to_ids(list(texts))
+    assert isinstance(ids, list)
+    if set(ids) & set(taken.values()):  # tokenizers counts on from the number of tokens, not from the last id
+        raise VocabularyError(
+            f"the tokenizer's ids have gaps (it has {len(taken)} tokens, and ids up to {max(taken.values())}), so that "
+            "new tokens would get ids that others have; give it tokens for the ids that are missing"
+        )
+    return ids
 
 
 def descriptions_of(domains: Sequence[Domain]) -> dict[str, str]:

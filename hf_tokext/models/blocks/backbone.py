@@ -1,6 +1,7 @@
 """What models around another model of transformers share: the inner config, and where the embeddings are."""
 
 import inspect
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -60,6 +61,15 @@ class BackboneConfig(InstalledConfig):
             raise ValueError("backbone_config must be a config of transformers, or a dict with model_type")
         return self.backbone_config
 
+    def _agree_with_backbone(self, ids: Sequence[str]) -> None:
+        """Take what ties its matrices from the backbone, and names of ids where this config has none; else it takes these."""
+        self.tie_word_embeddings = bool(getattr(self.backbone, "tie_word_embeddings", False))
+        for name in ids:
+            if getattr(self, name) is None:
+                setattr(self, name, getattr(self.backbone, name, None))
+            else:  # it is the backbone that shifts labels and knows how to generate
+                setattr(self.backbone, name, getattr(self, name))
+
     @property
     def hidden_size(self) -> int:
         """Width of the backbone."""
@@ -117,6 +127,21 @@ class LMOnBackbone(OnBackbone):
             new_embeddings: module from hidden states to logits.
         """
         getattr(self, self._inner).set_output_embeddings(new_embeddings)
+
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
+    ) -> Any:
+        """Change the inner model's vocabulary in its own way: BART's, for one, has a bias a token.
+
+        Args:
+            new_num_tokens: size, or None for the present one.
+            pad_to_multiple_of: the size is rounded up to a multiple of this.
+            mean_resizing: as upstream.
+
+        Returns:
+            The input embeddings.
+        """
+        return getattr(self, self._inner).resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
 
     def _take_after_backbone(self) -> None:
         inner = getattr(self, self._inner)

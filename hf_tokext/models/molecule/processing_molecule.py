@@ -2,26 +2,24 @@
 
 from collections.abc import Sequence
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
-from transformers import BatchFeature, ProcessorMixin
+from transformers import BatchFeature
 from transformers.utils.generic import to_py_obj
 
 from hf_tokext.errors import TextError, VocabularyError
-from hf_tokext.models.blocks.installed import InstalledCode
+from hf_tokext.models.blocks.processor import InstalledProcessor
 from hf_tokext.models.molecule.alignment import align_atoms
 from hf_tokext.models.molecule.conformers import read_molecule
 from hf_tokext.models.molecule.domain import MoleculeDomain
 from hf_tokext.models.molecule.e3fp import E3FP
-from hf_tokext.registry import name_classes
 from hf_tokext.vocabulary.spaces import Spaces
 
 
-class MoleculeProcessor(InstalledCode, ProcessorMixin):
+class MoleculeProcessor(InstalledProcessor):
     """Makes the inputs of a model that mixes ids of atoms into its embeddings (3D-MolT5, arXiv 2406.05797).
 
     A row is a text, then a molecule, between the special tokens that the tokenizer puts around a text. Rows are padded on
@@ -173,22 +171,6 @@ class MoleculeProcessor(InstalledCode, ProcessorMixin):
                 "the tokenizer's tokens of molecules are those of another release of hf_tokext; use that one"
             )
         return domain
-
-    def save_pretrained(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> Any:
-        """Save tokenizer and settings.
-
-        Args:
-            save_directory: folder.
-            push_to_hub: as upstream.
-            **kwargs: as upstream.
-
-        Returns:
-            As upstream.
-        """
-        written = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
-        saved = Path(save_directory) / "processor_config.json"
-        name_classes(saved, "hf_tokext", {"AutoProcessor": type(self).__name__})
-        return written
 
 
 @cache

@@ -64,13 +64,7 @@ class MultimodalConfig(BackboneConfig):
         """Make the inner configs objects of this config's own, and agree with the backbone."""
         self.senses = {name: _filled(name, given) for name, given in sorted((self.senses or {}).items())}
         super().__post_init__(**kwargs)
-        backbone = self.backbone
-        self.tie_word_embeddings = bool(getattr(backbone, "tie_word_embeddings", False))
-        for name in _IDS:
-            if getattr(self, name) is None:
-                setattr(self, name, getattr(backbone, name, None))
-            else:
-                setattr(backbone, name, getattr(self, name))
+        self._agree_with_backbone(_IDS)
 
     @property
     def spaces(self) -> Spaces:

@@ -224,7 +224,7 @@ class MultimodalModel(LMOnBackbone, PreTrainedModel):
                 f"the codes have ids up to {least - 1}, so that {new_num_tokens} rows are too few: text ends where they "
                 "begin, and len(tokenizer) does not count them"
             )
-        return self.backbone.resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
+        return super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Draw the projectors and heads; the LM and the codecs know their own."""

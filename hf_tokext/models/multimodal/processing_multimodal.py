@@ -1,28 +1,26 @@
 """Texts with images, sounds and depth maps in them become ids, and ids become texts and codes."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import BatchFeature, ProcessorMixin
+from transformers import BatchFeature
 from transformers.utils.generic import to_py_obj
 
 from hf_tokext.errors import ModalityError, VocabularyError
-from hf_tokext.models.blocks.installed import InstalledCode
+from hf_tokext.models.blocks.processor import InstalledProcessor
 from hf_tokext.models.multimodal.chat import flattened
 from hf_tokext.models.multimodal.extractors import extract, extractor_of, lengths_of, names_of
 from hf_tokext.models.multimodal.id_rows import LEFT_OUT, Parts, cut_row, pad_rows, take_apart
 from hf_tokext.models.multimodal.placeholders import check_count, flat_values
-from hf_tokext.registry import name_classes
 from hf_tokext.vocabulary.spaces import Spaces
 
 ALIASES = {"images": "image", "audio": "audio"}  # what upstream's pipelines call them, and the modality that is meant
 CALL = ("padding", "truncation", "max_length", "sampling_rate", "return_tensors")  # what is no business of a template
 
 
-class MultimodalProcessor(InstalledCode, ProcessorMixin):
+class MultimodalProcessor(InstalledProcessor):
     """Makes the inputs of a `MultimodalForCausalLM`, and reads what it writes.
 
     A text has a placeholder such as <|image|> where an image stands. Here it becomes a start marker, as many placeholders as
@@ -280,19 +278,3 @@ class MultimodalProcessor(InstalledCode, ProcessorMixin):
         """Names of what a call gives."""
         more = [f"{name}_{key}" for name, given in self.extractors.items() for key in names_of(given)]
         return ["input_ids", "attention_mask", *more]
-
-    def save_pretrained(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> Any:
-        """Save tokenizer and settings.
-
-        Args:
-            save_directory: folder.
-            push_to_hub: as upstream.
-            **kwargs: as upstream.
-
-        Returns:
-            As upstream.
-        """
-        written = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
-        saved = Path(save_directory) / "processor_config.json"
-        name_classes(saved, "hf_tokext", {"AutoProcessor": type(self).__name__})
-        return written

@@ -53,14 +53,8 @@ class SideChannelConfig(BackboneConfig):
         # config.json sorts names, so their order must mean nothing
         self.side_tables = {name: _filled(name, table) for name, table in sorted((self.side_tables or {}).items())}
         super().__post_init__(**kwargs)
-        backbone = self.backbone
-        self.is_encoder_decoder = bool(backbone.is_encoder_decoder)
-        self.tie_word_embeddings = bool(getattr(backbone, "tie_word_embeddings", False))
-        for name in _IDS:
-            if getattr(self, name) is None:
-                setattr(self, name, getattr(backbone, name, None))
-            else:  # it is the backbone that shifts labels and knows how to generate
-                setattr(backbone, name, getattr(self, name))
+        self.is_encoder_decoder = bool(self.backbone.is_encoder_decoder)
+        self._agree_with_backbone(_IDS)
 
     def validate_architecture(self) -> None:
         """Refuse tables that cannot be made."""

@@ -105,21 +105,6 @@ class SideChannelModel(LMOnBackbone, PreTrainedModel, GenerationMixin):
         """Where the tokens are looked up that the side ids stand beside."""
         return (self.backbone.get_encoder() if self._encoder_decoder else self.backbone).get_input_embeddings()
 
-    def resize_token_embeddings(  # type: ignore[override]
-        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
-    ) -> nn.Module:
-        """Change the backbone's vocabulary in its own way: BART's, for one, has a bias a token.
-
-        Args:
-            new_num_tokens: size, or None for the present one.
-            pad_to_multiple_of: the size is rounded up to a multiple of this.
-            mean_resizing: as upstream.
-
-        Returns:
-            The input embeddings.
-        """
-        return self.backbone.resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
-
     def join_side_ids(self, side_ids: SideIds) -> torch.Tensor:
         """Put ids given by the names of their tables side by side.
 
