@@ -16,8 +16,9 @@ _tokext_environment() {
     echo "environment: making $TOKEXT_VENV; the first time this downloads a few hundred megabytes"
     [ -x "$TOKEXT_VENV/bin/python" ] || "$python" -m venv "$TOKEXT_VENV" || return 1
     # torch by its pin first: the plain name would pull another build as somebody's dependency
-    "$TOKEXT_VENV/bin/python" -m pip install --quiet -c constraints.txt torch==2.13.0 || return 1
-    "$TOKEXT_VENV/bin/python" -m pip install --quiet -c constraints.txt -e ".[test,docs]" || return 1
+    "$TOKEXT_VENV/bin/python" -m pip install --quiet --no-compile -c constraints.txt torch==2.13.0 || return 1
+    "$TOKEXT_VENV/bin/python" -m pip install --quiet --no-compile -c constraints.txt -e ".[test,docs]" || return 1
+    "$TOKEXT_VENV/bin/python" -m compileall -qq -j 0 "$TOKEXT_VENV/lib" || true # with all cores, where pip takes one; some files are of other Pythons
     echo "$hash" >"$stamp"
 }
 

@@ -56,10 +56,10 @@ quickstart() {
     "$TOKEXT_VENV/bin/python" scripts/cards.py
 }
 
-# 30 steps of 4 x 128 tokens are 15,360: three to five minutes each at 50 to 100 tokens a second. Bytes: a small model.
+# 10 steps of 4 x 128 tokens are 5,120: one to two minutes each at 50 to 100 tokens a second. Bytes: a small model.
 examples() {
     wheel_environment
-    local base donor short=(--steps 30 --batch 4 --length 128)
+    local base donor short=(--steps 10 --batch 4 --length 128)
     base=$("$TOKEXT_VENV/bin/python" scripts/samples.py smollm2-135m)
     donor=$("$TOKEXT_VENV/bin/python" scripts/samples.py gpt2-tokenizer)
     "$TOKEXT_VENV/bin/python" scripts/snippets.py --files "$scratch/examples"
@@ -69,7 +69,7 @@ examples() {
     learn finetune_trainer --base "$base" --donor "$donor" "${short[@]}"
     learn finetune_lora_added_tokens --base "$base" --token 'self.=self' --token '__init__=init' "${short[@]}"
     learn finetune_lora_new_vocabulary --base "$base" --vocabulary 16384 "${short[@]}"
-    learn train_bytes --steps 200 --batch 8
+    learn train_bytes --steps 100 --batch 8
     # the domains; what is --toy is so in the long tests as well, but with the wheel here
     example extend/draw_shapes --base "$base" --steps 10 --sequences 5 --output shapes
     example side_channel/letter_counts --model "$base" --steps 10 --output letters

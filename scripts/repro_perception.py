@@ -6,13 +6,14 @@
 Pictures are of rendered scenes (floors, walls, boxes, balls): matt grey surfaces under one lamp above the camera, 32 x 32
 pixels, without fog, texture or shadow, so that depth must be understood from shapes. A codec of 256 codes turns each into 16
 tokens, and another of 64 codes does so with its depth. A GPT-2 of three layers, from nothing, reads the names of two of the
-16 cells and the picture, names the cells again, and says A or B. Points differ in disparity by a tenth of the scene's range;
-of half the pairs the lower in the picture is nearer, of half the upper, so that neither place nor answer tells anything.
+16 cells and the picture, and says which is nearer, A or B. Points differ in disparity by more than a tenth of the scene's
+range; of half the pairs the lower in the picture is nearer, of half the upper, so that neither place nor answer tells anything.
 
-* direct: the answer follows the picture.
-* depth tokens: the answer follows depth tokens, which the model writes first; a curriculum goes from writing depth alone to
+* direct: behind the picture it names the cells again and answers, `cfB`.
+* levels: between them it says how near each is, in tenths of the range, `c3f7B`.
+* depth tokens: as levels, but behind depth tokens, which the model writes first; a curriculum goes from writing depth alone to
   questions, as in AURORA (arXiv 2412.03548).
-* Same steps, and beside it as many steps as give direct the same tokens.
+* All for the same steps, and the first two also for as many as give them the same tokens.
 
 Held out are other scenes and, apart, squares of a real photograph with measured depth (Middlebury's "motorcycle", from
 the package scikit-image), which no training saw anything like. `from its own depth tokens` compares the two cells of the
@@ -54,7 +55,9 @@ APART = 0.1  # of a scene's range of disparity
 ACROSS = 0.52  # half the width of the view at distance 1, where shading asks for it
 LAMP = np.array([-0.4, -0.7, -0.6]) / np.linalg.norm([-0.4, -0.7, -0.6])
 SIDES = (120, 240, 480)  # of the photograph's squares
-WAYS = ("direct", "direct, same tokens", "depth tokens")
+LONGER = ", same tokens"
+WAYS = ("direct", "levels", "depth tokens", "direct" + LONGER, "levels" + LONGER)
+WRITTEN = {"direct": 3, "levels": 5, "depth tokens": 5}  # letters of an answer
 
 
 def shaded(disparity: np.ndarray) -> np.ndarray:
@@ -89,6 +92,16 @@ def pair(
     return (first, second) if chance.random() < 0.5 else (second, first)
 
 
+def level(near: float) -> str:
+    """A digit for a disparity in 0 to 1."""
+    return str(min(int(10 * near), 9))
+
+
+def answer(near: np.ndarray, first: int, second: int) -> str:
+    """A or B."""
+    return "A" if near[first] > near[second] else "B"
+
+
 class Scenes:
     """Scenes as codes, and what is nearer in them.
 
@@ -104,7 +117,7 @@ class Scenes:
 
 
 class Rows:
-    """Rows for the collator: `kind` is "draw" (depth alone), "reason" (depth, then the answer) or "direct"."""
+    """Rows for the collator: of a kind of `WAYS`, or "draw", which is depth alone."""
 
     def __init__(self, scenes: Scenes, kind: str, count: int, seed: int) -> None:
         self.scenes, self.kind, self.seed = scenes, kind, seed
@@ -125,17 +138,19 @@ class Rows:
     def answer(self, number: int) -> str:
         """A or B."""
         scene, first, second = self.question(number)
-        near = self.scenes.near[scene]
-        return "A" if near[first] > near[second] else "B"
+        return answer(self.scenes.near[scene], first, second)
 
     def __getitem__(self, number: int) -> dict:
         scene, first, second = self.question(number)
         near, codes = self.scenes.near[scene], {"picture": [self.scenes.picture[scene]]}
-        answer = "A" if near[first] > near[second] else "B"
-        named = NAMES[first] + NAMES[second]
-        asked = "??" if self.kind == "draw" else named
-        written = "" if self.kind == "draw" else named + answer
-        if self.kind != "direct":
+        levels = ("", "") if self.kind == "direct" else (level(near[first]), level(near[second]))
+        asked, written = (
+            NAMES[first] + NAMES[second],
+            NAMES[first] + levels[0] + NAMES[second] + levels[1] + answer(near, first, second),
+        )
+        if self.kind == "draw":
+            asked, written = "??", ""
+        if self.kind in ("draw", "depth tokens"):
             codes["depth"], written = [self.scenes.depth[scene]], "<|depth|>" + written
         return {"text": f"{asked}<|picture|>", "answer": written, "codes": codes}
 
@@ -170,7 +185,7 @@ def lm() -> GPT2LMHeadModel:
     return GPT2LMHeadModel(
         GPT2Config(
             vocab_size=260, n_positions=96, n_embd=64, n_layer=3, n_head=4, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
-            activation_function="gelu_pytorch_tanh",
+            activation_function="gelu_pytorch_tanh", initializer_range=0.1,  # at 0.02 looking a cell up takes long to form
             **marks,
         )
     )  # fmt: skip
@@ -178,9 +193,9 @@ def lm() -> GPT2LMHeadModel:
 
 def plan(way: str, rows: int) -> list[Stage]:
     """What is learned when."""
-    if way.startswith("direct"):
-        return [Stage(rows, {"direct": 1})]
-    return annealed(rows, {"draw": 1}, {"reason": 1}, stages=10)
+    if way == "depth tokens":
+        return annealed(rows, {"draw": 1}, {way: 1}, stages=10)
+    return [Stage(rows, {way: 1})]
 
 
 def trained(way: str, steps: int, seed: int, train: Scenes, codecs: dict, options: argparse.Namespace):
@@ -188,9 +203,7 @@ def trained(way: str, steps: int, seed: int, train: Scenes, codecs: dict, option
     set_seed(seed)
     model, processor = extend_with_codecs(lm(), ByteTokenizer(add_bos_token=True), codecs, calibrate=False, seed=seed)
     count = steps * options.batch
-    data = Curriculum(
-        {kind: Rows(train, kind, count, seed) for kind in ("draw", "reason", "direct")}, plan(way, count), seed
-    )
+    data = Curriculum({kind: Rows(train, kind, count, seed) for kind in ("draw", *WRITTEN)}, plan(way, count), seed)
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             folder, per_device_train_batch_size=options.batch, learning_rate=options.rate, lr_scheduler_type="cosine",
@@ -210,14 +223,13 @@ def answers(model, processor, rows: Rows, way: str) -> tuple[list[str], Tensor |
         part = [rows[number] for number in range(start, min(start + 250, len(rows)))]
         prompts = [{"text": row["text"], "codes": {"picture": row["codes"]["picture"]}} for row in part]
         batch = collate(prompts).to(model.device)
-        first = {} if way.startswith("direct") else {"only": "depth"}
-        count = 3 if way.startswith("direct") else SIDE * SIDE + 2
-        found = model.generate(**batch, **first, max_new_tokens=count, do_sample=False)
-        if first:
+        if way == "depth tokens":
+            found = model.generate(**batch, only="depth", max_new_tokens=SIDE * SIDE + 2, do_sample=False)
             depth += [processor.parts(row[batch["input_ids"].shape[1] :]).codes["depth"][0] for row in found]
             ended = found[:, -1:].ne(processor.spaces["depth"].end).any()
             assert not ended, "a document of depth did not end"
-            found = model.generate(input_ids=found, max_new_tokens=3, do_sample=False)
+            batch = {"input_ids": found}
+        found = model.generate(**batch, max_new_tokens=WRITTEN[way], do_sample=False)
         letters += processor.batch_decode(found[:, -1:])
     return letters, torch.stack(depth).cpu() if depth else None
 
@@ -299,7 +311,7 @@ def main() -> None:
         for name in maps
     }
     tests = {
-        name: Rows(data[name], "reason", count, 1_000_000)
+        name: Rows(data[name], "depth tokens", count, 1_000_000)
         for name, count in (("rendered", options.questions), ("real", min(options.questions, 1000)))
     }
     print(f"{len(made['train'])} scenes to learn from; {len(tests['rendered'])} questions about {len(data['rendered'])} others, "
@@ -327,15 +339,17 @@ def main() -> None:
     }
     line("from true depth tokens", [{test: right(true[test], rows) for test, rows in tests.items()}])
     kept: dict[str, list[dict[str, float]]] = {}
-    per_row = {"direct": SIDE * SIDE + 9, "depth": 2 * SIDE * SIDE + 11}  # ids, markers and all
+    ids = {
+        way: SIDE * SIDE * (1 + (way == "depth tokens")) + 6 + count for way, count in WRITTEN.items()
+    }  # of a row, about
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for way in options.ways:
-            longer = per_row["depth"] / per_row["direct"] if "tokens" in way and way != "depth tokens" else 1
-            steps, start = round(options.steps * longer), time.process_time()
-            model, proc = trained(way, steps, seed, data["train"], copy.deepcopy(codecs), options)
+            kind, start = way.removesuffix(LONGER), time.process_time()
+            steps = options.steps if kind == way else round(options.steps * ids["depth tokens"] / ids[kind])
+            model, proc = trained(kind, steps, seed, data["train"], copy.deepcopy(codecs), options)
             seconds, found, own = time.process_time() - start, {}, {}
             for test, rows in tests.items():
-                letters, codes = answers(model, proc, rows, way)
+                letters, codes = answers(model, proc, rows, kind)
                 found[test] = right(letters, rows)
                 if codes is not None:
                     own[test] = right(compared(written(codes), rows), rows)

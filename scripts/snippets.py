@@ -64,7 +64,7 @@ ELSEWHERE = {  # beginnings of lines in bash
     "pip install": "release.sh installs the wheel itself",
 }
 SMALL = {  # with --small only
-    "--steps 200": "--steps 3",
+    "--steps 50": "--steps 3",
     "--vocab-size 32768": "--vocab-size 4096",
 }
 HELD_OUT = ("textwrap.py", "shlex.py", "bisect.py", "fnmatch.py")

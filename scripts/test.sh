@@ -25,16 +25,6 @@ check() {
 
 bin="$TOKEXT_VENV/bin"
 
-# Not with --quiet: mkdocs then counts no warnings, and --strict does nothing.
-build_docs() {
-    local folder code
-    folder=$(mktemp -d)
-    NO_MKDOCS_2_WARNING=1 "$bin/mkdocs" build --strict --site-dir "$folder"
-    code=$?
-    rm -rf "$folder"
-    return "$code"
-}
-
 types=$(mktemp)
 trap 'rm -f "$types"' EXIT
 "$bin/mypy" >"$types" 2>&1 & # takes a minute of one core: beside the others
@@ -49,7 +39,6 @@ checked_types() {
 check "lint" "$bin/ruff" check .
 check "format" "$bin/ruff" format --check .
 check "docstrings" "$bin/pydoclint" --quiet hf_tokext
-check "docs" build_docs
 check "floors" "$bin/lint-imports" --no-cache
 check "tests" "$bin/pytest" -n 2 --dist worksteal "$@"
 check "types" checked_types

@@ -62,7 +62,7 @@ def test_cells_are_the_middles_in_reading_order(perception):
 
 
 def test_questions_are_fair_and_always_the_same(perception, scenes):
-    rows = perception.Rows(scenes, "reason", 600, seed=3)
+    rows = perception.Rows(scenes, "depth tokens", 600, seed=3)
     asked = [rows.question(number) for number in range(600)]
     assert asked == [perception.Rows(scenes, "draw", 600, seed=3).question(number) for number in range(600)]
     assert asked != [perception.Rows(scenes, "draw", 600, seed=4).question(number) for number in range(600)]
@@ -79,19 +79,26 @@ def test_questions_are_fair_and_always_the_same(perception, scenes):
 
 def test_nothing_is_asked_where_depth_is_not_known(perception, scenes):
     scenes.known[:] = np.arange(perception.SIDE**2) % 2 == 0
-    rows = perception.Rows(scenes, "reason", 100, seed=0)
+    rows = perception.Rows(scenes, "depth tokens", 100, seed=0)
     assert {cell % 2 for number in range(100) for cell in rows.question(number)[1:]} == {0}
 
 
 def test_rows_are_of_their_kind(perception, scenes):
-    draw, reason, direct = (perception.Rows(scenes, kind, 9, 0)[4] for kind in ("draw", "reason", "direct"))
-    scene, first, second = perception.Rows(scenes, "reason", 9, 0).question(4)
-    answer = perception.Rows(scenes, "reason", 9, 0).answer(4)
-    named = perception.NAMES[first] + perception.NAMES[second]
+    kinds = ("draw", "depth tokens", "levels", "direct")
+    draw, depth, levels, direct = (perception.Rows(scenes, kind, 9, 0)[4] for kind in kinds)
+    scene, first, second = perception.Rows(scenes, "levels", 9, 0).question(4)
+    answer = perception.Rows(scenes, "levels", 9, 0).answer(4)
+    names = perception.NAMES[first], perception.NAMES[second]
     assert draw["text"] == "??<|picture|>" and draw["answer"] == "<|depth|>"
-    assert reason["text"] == direct["text"] == f"{named}<|picture|>"
-    assert reason["answer"] == f"<|depth|>{named}{answer}" and direct["answer"] == named + answer
-    assert "depth" not in direct["codes"] and reason["codes"]["depth"][0][0, 0] == scene + 1
+    assert depth["text"] == levels["text"] == direct["text"] == "".join(names) + "<|picture|>"
+    tenths = [str(int(10 * scenes.near[scene, cell])) for cell in (first, second)]
+    written = names[0] + tenths[0] + names[1] + tenths[1] + answer
+    assert levels["answer"] == written and depth["answer"] == "<|depth|>" + written
+    assert direct["answer"] == "".join(names) + answer and (answer == "A") == (tenths[0] > tenths[1])
+    assert {kind: len(row["answer"]) for kind, row in zip(kinds[2:], (levels, direct), strict=True)} == {
+        kind: perception.WRITTEN[kind] for kind in kinds[2:]
+    }
+    assert "depth" not in direct["codes"] and depth["codes"]["depth"][0][0, 0] == scene + 1
     assert len(set(perception.NAMES)) == perception.SIDE**2
 
 

@@ -77,9 +77,9 @@ def test_what_would_be_passed_over_in_silence_is_an_error(module, page, said):
 
 
 def test_what_is_replaced_and_left_out(module):
-    text = "pip install hf-tokext\ntokext heal BASE DONORS $BASE --steps 200 --text x"
+    text = "pip install hf-tokext\ntokext heal BASE DONORS $BASE --steps 50 --text x"
     program, reason = module.prepared(module.Snippet("bash", text, 1), small=False)
-    assert program == "tokext heal HuggingFaceTB/SmolLM2-135M DONORS $BASE --steps 200 --text x"
+    assert program == "tokext heal HuggingFaceTB/SmolLM2-135M DONORS $BASE --steps 50 --text x"
     assert reason == module.ELSEWHERE["pip install"]
     assert "--steps 3 " in module.prepared(module.Snippet("bash", text, 1), small=True)[0]
     only = module.Snippet("bash", "# how\nbash scripts/test.sh\n\npip install x", 1)

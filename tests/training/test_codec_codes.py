@@ -64,6 +64,7 @@ def test_codecs_of_transformers_encode_folders_too(made, tmp_path, saved):
     assert decode_files(tmp_path / "encodec", tmp_path / "codes.parquet", tmp_path / "back", limit=1) == 1
 
 
+@pytest.mark.long
 def test_several_processes_give_the_same(made):
     for processes in (1, 2):
         seen = []

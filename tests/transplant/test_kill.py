@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the proce
 ROOT = Path(__file__).parents[2]
 OTHER = "a wholly different text about rivers, boats and bridges; rivers and boats again, under bridges " * 4
 ROLES = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
-KILLS = 10
+KILLS = 6
 LAST_STAGE = "verify 1/1"  # told once all files are written and proved; flushing and renaming follow
 
 

@@ -151,7 +151,7 @@ def test_real_tokenizers_on_real_text(name):
     [("byte level", "single"), ("byte level", "left3")]
     + [(kind, "right3") for kind in ("byte level", "sentencepiece", "unigram", "wordpiece")],
 )
-def test_a_run_of_a_million_digits_takes_ten_times_that_of_a_tenth(kind, scheme):
+def test_a_long_run_of_digits_takes_ten_times_that_of_a_tenth(kind, scheme):
     core = rewritten(kind, scheme)
 
     def seconds(length):
@@ -160,8 +160,8 @@ def test_a_run_of_a_million_digits_takes_ten_times_that_of_a_tenth(kind, scheme)
         assert count >= length / 3
         return time.process_time() - started
 
-    few = min(seconds(100_000) for _ in range(3))
-    assert min(seconds(1_000_000) for _ in range(2)) < 30 * few  # quadratic would be 100
+    few = min(seconds(20_000) for _ in range(3))
+    assert min(seconds(200_000) for _ in range(2)) < 30 * few  # quadratic would be 100
 
 
 @pytest.mark.long

@@ -33,22 +33,26 @@ def test_every_beginning_of_real_encodings_is_accepted(fuzz, name, capsys):
     assert fuzz.beginnings(viability, core, 2, 2)
 
 
-def test_a_sequence_that_no_text_has_is_found(fuzz, capsys):
+@pytest.fixture(scope="module")
+def gpt2(fuzz):
+    return fuzz.loaded(fuzz.sample("gpt2-tokenizer"))
+
+
+def test_a_sequence_that_no_text_has_is_found(fuzz, gpt2, monkeypatch, capsys):
     """The check can fail: one id more or less is not an encoding."""
-    viability, core = fuzz.loaded(fuzz.sample("gpt2-tokenizer"))
-    viability.allowed = lambda state, allowed=viability.allowed: allowed(state) | True
+    viability, core = gpt2
+    monkeypatch.setattr(viability, "allowed", lambda state, allowed=viability.allowed: allowed(state) | True)
     assert not fuzz.soundness(viability, core, 2, 30, seed=11)
     assert "NO BEGINNING" in capsys.readouterr().out
 
 
-def test_a_beginning_that_is_refused_is_found(fuzz, capsys):
+def test_a_beginning_that_is_refused_is_found(fuzz, gpt2, monkeypatch, capsys):
     """Nor can all encodings be read where the second id of one is left out."""
-    viability, core = fuzz.loaded(fuzz.sample("gpt2-tokenizer"))
+    viability, core = gpt2
     first, second = core.encode("a1").ids
     after = viability.advance(viability.start(), first)
     numbers = np.arange(len(viability.vocabulary))
-    viability.allowed = lambda state, allowed=viability.allowed: (
-        allowed(state) & ((state != after) | (numbers != second))
-    )
+    allowed = viability.allowed
+    monkeypatch.setattr(viability, "allowed", lambda state: allowed(state) & ((state != after) | (numbers != second)))
     assert not fuzz.beginnings(viability, core, 2, 1)
     assert "REFUSED: b'1' of [b'a', b'1'], which are 'a1'" in capsys.readouterr().out
