@@ -64,8 +64,8 @@ class ByteView:
         Returns:
             Their covers.
         """
-        device = self.runner.model.device.type
-        return [Covers(self.base, self._measure, self.tolerance, device) for _ in range(count)]
+        device, longest = self.runner.model.device.type, self.runner.longest
+        return [Covers(self.base, self._measure, self.tolerance, device, longest) for _ in range(count)]
 
     def read(
         self, texts: Sequence[Covers], events: Sequence[Sequence[int]], every: bool = False, whole: bool = False

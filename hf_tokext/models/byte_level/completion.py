@@ -1,6 +1,7 @@
 """Going on from a prompt that may end inside a token."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import takewhile
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
 from hf_tokext.errors import TextError, UnsupportedModelError
 from hf_tokext.evaluating import evaluating
@@ -57,7 +58,8 @@ def complete(
             too, anew for each of `num_return_sequences`, at the same temperature (top-k and top-p do not hold for it).
 
     Returns:
-        What comes after each prompt, as bytes, without an end of sequence.
+        What comes after each prompt, as bytes, without an end of sequence. With "bytes", where a text cannot go on (its
+        tokens have filled the context, say), what all have come to until then, and a warning says so.
 
     Raises:
         TextError: a prompt is empty, longer than the model's context with what is to be written, or has no probability
@@ -183,9 +185,27 @@ def _by_bytes(model: ByteLevelForCausalLM, texts: list[list[int]], options: dict
     if config.stop_strings:
         rest["tokenizer"] = byte_tokenizer_of(model.base_tokenizer)
     generating: Any = model
-    found = generating.generate(**given, generation_config=config, **rest)
+    written = _Written()
+    rest["stopping_criteria"] = StoppingCriteriaList([*rest.get("stopping_criteria", []), written])
+    try:
+        found = generating.generate(**given, generation_config=config, **rest)
+    except TextError as error:  # a text's tokens are known only when it is written
+        if written.ids is None or (config.num_beams or 1) > 1:
+            raise
+        warnings.warn(f"stopped before the end: {error}", stacklevel=3)
+        found = written.ids
     rows: list[list[int]] = found[:, given["input_ids"].shape[1] :].tolist()
     return [bytes(takewhile(set(range(BYTES)).__contains__, row)) for row in rows]
+
+
+class _Written(StoppingCriteria):
+    """Stops nothing; knows the ids so far."""
+
+    ids: torch.Tensor | None = None
+
+    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+        self.ids = input_ids
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
 def _batch(rows: list[list[int]], pad: int, device: torch.device) -> dict[str, torch.Tensor]:

@@ -56,6 +56,7 @@ class Covers:
         measure: which probability is meant.
         tolerance: a head is dropped if its share of the probability of the text so far is not above this.
         device: type of the device that the base runs on.
+        longest: tokens that the base takes, None where it does not say.
         heads: those that the text may go on from.
         passed: those that were dropped, newest last.
         deferred: those that are to be run with the next pass of the model.
@@ -71,6 +72,7 @@ class Covers:
     measure: Measure
     tolerance: float
     device: str = "cpu"
+    longest: int | None = None
     heads: list[Head] = field(default_factory=list)
     passed: list[Head] = field(default_factory=list)
     deferred: list[Head] = field(default_factory=list)

@@ -130,7 +130,8 @@ class Passage:
 
     def _run(self, heads: list[Head], guesses: list[Head]) -> Generator[list[Head], None, None]:
         """Have heads run and follow each through the text; guesses are kept until the text is known to reach them."""
-        queue = heads + guesses
+        longest = self._covers.longest
+        queue = heads + [guess for guess in guesses if longest is None or guess.context.depth < longest]
         size = max(NUMBERS_AT_ONCE // len(self._trie.order), 1)
         for start in range(0, len(queue), size):
             part = queue[start : start + size]

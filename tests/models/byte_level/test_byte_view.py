@@ -460,6 +460,22 @@ def test_passages_begin_with_the_tokenizers_own_spelling(monkeypatch):
     assert passes[0] < 0.6 * passes[1], passes
 
 
+def test_what_is_run_ahead_keeps_to_the_context():
+    """A text that just fits is read, though a guess at what comes next would not."""
+    tokenizer = small.plain()
+
+    def read(context, **known):
+        model = tiny_llama(len(tokenizer), seed=3, max_position_embeddings=context)
+        view = ByteView(model, tokenizer, "all_strings", tolerance=0.05)
+        (covers,) = view.texts(1)
+        vars(covers).update(known)
+        return [float(view.read([covers], [[byte]])[0].log_probabilities[0]) for byte in b"abbaabbcabb"]
+
+    assert read(8) == read(64)
+    with pytest.raises(TextError, match="longer than the model's context"):
+        read(8, longest=None)
+
+
 @pytest.mark.parametrize("opened", [False, True])
 def test_after_an_error_texts_are_as_they_were(opened, short_passages):
     tokenizer = small.plain()

@@ -245,6 +245,21 @@ def test_what_is_written_ends_within_the_context():
         complete(model, "c" * 250, max_new_tokens=most + 1, **options)
 
 
+def test_bytes_written_until_the_context_is_full_are_kept():
+    tokenizer = small.plain()
+    model = byteify(tiny_llama(len(tokenizer), max_position_embeddings=32), tokenizer, "canonical")[0]
+    options = {"mode": "bytes", "do_sample": False, "suppress_tokens": list(range(256, model.config.vocab_size))}
+    short = complete(model, ["a", "ab"], max_new_tokens=15, **options)
+    with pytest.warns(UserWarning, match="stopped before the end: .* context of 32 tokens"):
+        found = complete(model, ["a", "ab"], max_new_tokens=400, **options)
+    for known, each in zip(short, found, strict=True):
+        assert each.startswith(known) and 15 < len(each) < 400
+    with pytest.raises(TextError, match="longer than the model's context"):
+        complete(model, "c" * 100, max_new_tokens=4, **options)
+    with pytest.raises(TextError, match="longer than the model's context"):
+        complete(model, "a", max_new_tokens=400, num_beams=2, **options)
+
+
 def test_how_the_base_generates_is_saved_with_it(tmp_path):
     model = made(2)
     model.base.generation_config = GenerationConfig(
