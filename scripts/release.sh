@@ -73,6 +73,7 @@ examples() {
     # the domains; what is --toy is so in the long tests as well, but with the wheel here
     example extend/draw_shapes --base "$base" --steps 10 --sequences 5 --output shapes
     example side_channel/letter_counts --model "$base" --steps 10 --output letters
+    example multimodal/read_and_draw --toy --codec-steps 60 --steps 40 --output drawing
     example svg/svg_icons --toy --output icons
     example svg/teach_drawing --toy --steps 20 20 --output drawings
     example molecule/molecule_tokens 'CC(=O)Oc1ccccc1C(=O)O' aspirin.svg

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from peft import AutoPeftModelForCausalLM
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoProcessor, AutoTokenizer
 
 from hf_tokext import ByteTokenizer, LLVMIRTokenizer, MoleculeTokenizer, SideChannelForCausalLM, domains_of
 from tests.ecosystem.checkpoints import DOMAIN_EXAMPLES, EXAMPLES
@@ -75,6 +75,21 @@ def letter_counts(run, folder):
     assert dict(re.findall(r"(\w[\w ]+): ([\d.]+) nats", said)).keys() == {"before", "after"}
 
 
+def read_and_draw(run, folder):
+    said = run("multimodal/read_and_draw", "--toy", "--codec-steps", "60", "--steps", "40", "--output", "out")
+    right = int(re.search(r"(\d+) of 16 pictures that were not learned from are named right", said).group(1))
+    assert right > 4  # of four names
+    model = AutoModelForCausalLM.from_pretrained(folder / "out" / "model")
+    processor = AutoProcessor.from_pretrained(folder / "out" / "model")
+    assert list(model.senses) == ["image"] and processor.spaces["image"].steps == 16
+    page = (folder / "out" / "page.html").read_text(encoding="utf-8")
+    assert re.findall("<tr><th>(.+?)</th><td>", page) == ["blue disc", "blue square", "red disc", "red square"]
+    pictures = re.findall('src="data:image/png;base64,(.*?)"', page)
+    assert len(pictures) == 4 * (2 + 4) and len(set(pictures)) > 8
+    learned = [len(list(each.iterdir())) for each in (folder / "out" / "learn").iterdir()]
+    assert learned == [36] * 4
+
+
 def svg_icons(run, folder):
     from PIL import Image
 
@@ -109,6 +124,7 @@ CHECKS = {
     "llvm_ir/ir_functions": ir_functions,
     "molecule/molecule_tokens": molecule_tokens,
     "molecule/train_selfies": train_selfies,
+    "multimodal/read_and_draw": read_and_draw,
     "side_channel/letter_counts": letter_counts,
     "svg/svg_icons": svg_icons,
     "svg/teach_drawing": teach_drawing,
