@@ -200,7 +200,9 @@ def main() -> None:
     said = read(model, processor, codes)
     right = sum(text == file.parent.name for text, file in zip(said, held, strict=True))
     print(f"{right} of {len(held)} pictures that were not learned from are named right")
-    first = {file.parent.name: at for at, file in reversed(list(enumerate(held)))}
+    first: dict[str, int] = {}
+    for at, file in enumerate(held):
+        first.setdefault(file.parent.name, at)
     backs = processor.post_process(
         "image", model.decode_modality("image", torch.stack([codes[at] for at in first.values()]).to(model.device))
     )
