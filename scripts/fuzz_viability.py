@@ -5,10 +5,10 @@
 
 A tokenizer is a sample of scripts/samples.py, or a folder with tokenizer.json. Texts are sources of the standard library,
 pydoc's topics, letters of many scripts, strings of hard characters, and the files under --data; what a tokenizer's normalizer
-changes or it has no token for is changed or left out beforehand. Every beginning of each
-text's encoding must be accepted. --soundness N asks also whether all sequences that are accepted and spell a string of up
-to N characters of a few kinds can be finished as an encoding, and whether all beginnings of up to N characters are accepted of the encodings
-of all strings of up to --further characters more (10 in all are 73 million strings: half an hour).
+changes or it has no token for is changed or left out beforehand. Every beginning of each text's encoding must be accepted.
+--soundness N asks also whether all sequences that are accepted and spell a string of up to N characters of a few kinds can be
+finished as an encoding, and whether all beginnings of up to N characters are accepted of the encodings of all strings of up
+to --further characters more (10 in all are 73 million strings: half an hour; less where a normalizer makes letters alike).
 """
 
 import argparse
@@ -162,10 +162,10 @@ def beginnings(viability: Viability, core: Tokenizer, longest: int, further: int
 
     Only beginnings of up to `longest` characters are asked for; the strings have up to `further` more.
     """
-    special, count = viability.vocabulary.special.keys(), 0
+    special, count, letters = viability.vocabulary.special.keys(), 0, _letters_apart(core)
     seen = Known(viability.start(), -len(viability.opening))
     for size in range(1, longest + further + 1):
-        strings = ("".join(each) for each in product(ALPHABET, repeat=size))
+        strings = ("".join(each) for each in product(letters, repeat=size))
         while part := list(islice(strings, AT_ONCE)):
             count += len(part)
             for text, encoding in zip(part, core.encode_batch_fast(part, add_special_tokens=False), strict=True):
@@ -175,8 +175,22 @@ def beginnings(viability: Viability, core: Tokenizer, longest: int, further: int
                     print(f"  REFUSED: {wrong} of {pieces}, which are {text!r}")
                     return False
     print(f"  {seen.count:,} beginnings of up to {longest} characters, of the encodings of all {count:,} strings of up to "
-          f"{longest + further}, are accepted")  # fmt: skip
+          f"{longest + further} of {letters!r}, are accepted")  # fmt: skip
     return True
+
+
+def _letters_apart(core: Tokenizer) -> str:
+    """The alphabet without letters that the normalizer makes another, as far as strings of up to 4 show."""
+    if core.normalizer is None:
+        return ALPHABET
+    strings = ["".join(each) for size in range(1, 5) for each in product(ALPHABET, repeat=size)]
+    plain = {string: core.normalizer.normalize_str(string) for string in strings}
+    apart = ""
+    for letter in ALPHABET:
+        others = ({string: string.replace(letter, other) for string in strings} for other in apart)
+        if not any(all(plain[string] == plain[other] for string, other in each.items()) for each in others):
+            apart += letter
+    return apart
 
 
 class Known:
