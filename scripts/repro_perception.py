@@ -11,8 +11,8 @@ range; of half the pairs the lower in the picture is nearer, of half the upper, 
 
 * direct: behind the picture it names the cells again and answers, `cfB`.
 * levels: between them it says how near each is, in tenths of the range, `c3f7B`.
-* depth tokens: as levels, but behind depth tokens, which the model writes first; a curriculum goes from writing depth alone to
-  questions, as in AURORA (arXiv 2412.03548).
+* depth tokens: as levels, but behind depth tokens, which the model writes first; a curriculum goes from what depth alone
+  teaches, to write it and to read two cells of it (`c3f7`), to questions, as in AURORA (arXiv 2412.03548).
 * levels, drawing too: the same curriculum, and no depth tokens where something is asked.
 
 As in AURORA depth is known of many pictures, and answers of few: --answered questions, always the same, of as many scenes. All
@@ -127,7 +127,7 @@ class Scenes:
 
 
 class Rows:
-    """Rows for the collator: of a kind of `WRITTEN`, or "draw", which is depth alone; all anew, or some again and again."""
+    """Rows for the collator: of a kind of `WRITTEN`, or "draw", which asks nothing; all anew, or some again and again."""
 
     def __init__(self, scenes: Scenes, kind: str, count: int, seed: int, some: int | None = None) -> None:
         self.scenes, self.kind, self.seed = scenes, kind, seed
@@ -155,12 +155,10 @@ class Rows:
         scene, first, second = self.question(number)
         near, codes = self.scenes.near[scene], {"picture": [self.scenes.picture[scene]]}
         levels = ("", "") if self.kind == "direct" else (level(near[first]), level(near[second]))
-        asked, written = (
-            NAMES[first] + NAMES[second],
-            NAMES[first] + levels[0] + NAMES[second] + levels[1] + answer(near, first, second),
-        )
+        asked, said = NAMES[first] + NAMES[second], answer(near, first, second)
         if self.kind == "draw":
-            asked, written = "??", ""
+            asked, said = "??", ""
+        written = NAMES[first] + levels[0] + NAMES[second] + levels[1] + said
         if self.kind in ("draw", "depth tokens"):
             codes["depth"], written = [self.scenes.depth[scene]], "<|depth|>" + written
         return {"text": f"{asked}<|picture|>", "answer": written, "codes": codes}
@@ -288,13 +286,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--codec-steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--scenes", type=int, default=8000)
     parser.add_argument("--answered", type=int, default=500, help="questions to learn from")
-    parser.add_argument("--questions", type=int, default=2000)
+    parser.add_argument("--questions", type=int, default=1000)
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument(
         "--data", type=Path, help="folder that scikit-image's wheel is unpacked in; else it is downloaded"

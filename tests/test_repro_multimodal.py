@@ -89,7 +89,7 @@ def test_rows_are_of_their_kind(perception, scenes):
     scene, first, second = perception.Rows(scenes, "levels", 9, 0).question(4)
     answer = perception.Rows(scenes, "levels", 9, 0).answer(4)
     names = perception.NAMES[first], perception.NAMES[second]
-    assert draw["text"] == "??<|picture|>" and draw["answer"] == "<|depth|>"
+    assert draw["text"] == "??<|picture|>" and draw["answer"] == "<|depth|>" + levels["answer"][:-1]
     assert depth["text"] == levels["text"] == direct["text"] == "".join(names) + "<|picture|>"
     tenths = [str(int(10 * scenes.near[scene, cell])) for cell in (first, second)]
     written = names[0] + tenths[0] + names[1] + tenths[1] + answer
