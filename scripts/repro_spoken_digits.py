@@ -5,9 +5,9 @@
     python scripts/repro_spoken_digits.py --data FOLDER --codec-steps 20 --steps 3 --asked 10   # a look
 
 --data: the recordings of the Free Spoken Digit Dataset, `{digit}_{speaker}_{take}.wav`, 8 kHz. Split by speaker, in alphabetical
-order: the last one is reported, the one before is for choosing (--split dev), all others are trained on. A small speech codec
-(25 places a second, 2 x 256 codes, the first of which also learn from a speech model) is trained on the training speakers and
-put on SmolLM2-135M by `extend_with_codecs`. LoRA and the rows of the codes then learn both ways at once from codes that were
+order: the last one is reported, the one before is for choosing settings, all others are trained on. A small speech codec (25 places
+a second, 2 x 256 codes, the first of which also learn from a speech model) is trained on the training speakers, or read from
+--codecs where it was kept before, and put on SmolLM2-135M by `extend_with_codecs`. LoRA and the rows of the codes then learn both ways at once from codes that were
 made before: "<|speech|> is the digit" with the digit's word as the answer, and "Say WORD:" with <|speech|> as the answer.
 
 Hearing is right if the text that is written greedily is the word. Saying is judged by a recurrent model of letters that was
@@ -47,7 +47,10 @@ OTHER = 160  # samples a place of the judge, and of the teacher
 
 
 def trained_codec(clips: Clips, options: argparse.Namespace, seed: int) -> SpeechCodecModel:
-    """A codec of the training speakers' digits, whose first codes learn from a speech model."""
+    """A codec of the training speakers' digits, whose first codes learn from a speech model; kept in a folder."""
+    folder = options.codecs / f"{options.codec_steps}-steps-seed-{seed}"
+    if folder.is_dir():
+        return SpeechCodecModel.from_pretrained(folder).to(options.device).eval()
     waves, digits = [wave for wave, _ in clips], [digit for _, digit in clips]
     listener = trained_listener(waves, digits, OTHER, options.teacher_steps, seed)  # letters need more places
     states = [halved(heard(listener, wave, digit, OTHER)[0]) for wave, digit in clips]
@@ -74,6 +77,7 @@ def trained_codec(clips: Clips, options: argparse.Namespace, seed: int) -> Speec
         torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
         optimizer.step()
         schedule.step()
+    codec.save_pretrained(folder)
     return codec.eval()
 
 
@@ -112,7 +116,7 @@ def learnt(
         tokens += int(given["attention_mask"].sum())
         if step % 20 == 0 or step + 1 == options.steps:
             rate = tokens / (time.perf_counter() - started)
-            print(f"  step {step}: loss {float(loss):.3f}, {rate:.0f} tokens a second", flush=True)
+            print(f"  step {step}: loss {loss.item():.3f}, {rate:.0f} tokens a second", flush=True)
     return tuned.eval()
 
 
@@ -154,20 +158,27 @@ def judged(judge: Listener, clips: Clips) -> float:
 
 def figures(parts: dict[str, Clips], options: argparse.Namespace, seed: int) -> dict[str, float]:
     """Everything of one seed."""
-    train, asked = parts["train"], parts[options.split]
-    step = max(len(asked) // options.asked, 1)
-    asked = asked[::step][: options.asked]  # files come sorted by digit, so that all are among them
+    train = parts["train"]
     started = time.perf_counter()
     codec = trained_codec(train, options, seed)
     judge = trained_listener(
         [wave for wave, _ in train], [digit for _, digit in train], OTHER, options.teacher_steps, seed + 100
     )
-    print(f"codec and judge trained in {time.perf_counter() - started:.0f} s", flush=True)
-    codes, known = coded(codec, train), coded(codec, asked)
-    back = [
-        (codec.decode(each[None].to(codec.device))[0, 0, : len(wave)].detach().cpu(), digit)
-        for each, (wave, digit) in zip(known, asked, strict=True)
-    ]
+    found = {"judge on training speakers": judged(judge, train[::10])}
+    asked, known = {}, {}
+    for split in ("dev", "report"):
+        clips = parts[split]
+        step = max(len(clips) // options.asked, 1)
+        asked[split] = clips[::step][: options.asked]  # files come sorted by digit, so that all are among them
+        known[split] = coded(codec, asked[split])
+        back = [
+            (codec.decode(each[None].to(codec.device))[0, 0, : len(wave)].detach().cpu(), digit)
+            for each, (wave, digit) in zip(known[split], asked[split], strict=True)
+        ]
+        found[f"{split}: judge on real recordings"] = judged(judge, asked[split])
+        found[f"{split}: judge on them through the codec"] = judged(judge, back)
+    print(f"codec and judge after {time.perf_counter() - started:.0f} s: {found}", flush=True)
+    codes = coded(codec, train)
     folder = sample("smollm2-135m")
     base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(options.device)
     extractor = SpeechCodecFeatureExtractor(sampling_rate=RATE, hop_length=HOP)
@@ -179,12 +190,13 @@ def figures(parts: dict[str, Clips], options: argparse.Namespace, seed: int) -> 
     torch.manual_seed(seed)
     drawn, greedy = (said(tuned, processor, codec, count, draw, options) for count, draw in ((100, True), (10, False)))
     return {
-        "hearing": hearing(tuned, processor, asked, known, options),
+        **found,
+        **{
+            f"{split}: hearing": hearing(tuned, processor, clips, known[split], options)
+            for split, clips in asked.items()
+        },
         "saying, drawn": judged(judge, drawn),
         "saying, greedy": judged(judge, greedy),
-        "judge on real recordings": judged(judge, asked),
-        "judge on them through the codec": judged(judge, back),
-        "judge on training speakers": judged(judge, train[::10]),
         "seconds": time.perf_counter() - started,
     }
 
@@ -194,21 +206,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--split", choices=("dev", "report"), default="report")
     parser.add_argument("--codec-steps", type=int, default=1500)
     parser.add_argument("--teacher-steps", type=int, default=400)
     parser.add_argument("--steps", type=int, default=500, help="of the language model")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate of the language model")
-    parser.add_argument("--asked", type=int, default=100, help="recordings of the held-out speaker")
+    parser.add_argument("--asked", type=int, default=100, help="recordings of each held-out speaker")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--codecs", type=Path, default=Path("codecs"), help="where trained codecs are kept")
     parser.add_argument("--results", type=Path, default=Path("spoken_digits.json"))
     options = parser.parse_args()
     parts = load(options.data)
     known = json.loads(options.results.read_text()) if options.results.is_file() else {}
     settings = {
-        key: str(value) for key, value in vars(options).items() if key not in ("seeds", "results", "data", "device")
+        key: str(value)
+        for key, value in vars(options).items()
+        if key not in ("seeds", "results", "codecs", "data", "device")
     }
     found = []
     for seed in range(options.seeds):

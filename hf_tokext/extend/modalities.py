@@ -21,6 +21,7 @@ from hf_tokext.transplant.tables import MADE_SHIFT
 from hf_tokext.vocabulary.code_space import CodeSpace, marker_texts
 from hf_tokext.vocabulary.spaces import Spaces
 
+USUAL_NAMES = {"image": "image", "audio": "audio", "speech": "audio", "depth": "depth"}  # and what their codecs code
 OPTIONS = ("layout", "input", "projector_size", "flow_layers")
 DESCRIPTIONS = ("beginning of {}", "end of {}", "{}")  # of the markers
 
@@ -57,8 +58,8 @@ def extend_with_codecs(
         The model with its codecs, and the processor.
 
     Raises:
-        VocabularyError: nothing is named, a modality is there already, a name or an option is impossible, or the
-            tokenizer's ids have gaps.
+        VocabularyError: nothing is named, a modality is there already, a name or an option is impossible or the name of
+            another kind of codec, or the tokenizer's ids have gaps.
         UnsupportedModelError: the model is no causal LM, or parts of it lie on disk.
     """
     options = options or {}
@@ -126,6 +127,10 @@ def _check(model: Any, tokenizer: Any, codecs: Mapping[str, Any], options: Mappi
     for name, (codec, _) in codecs.items():
         if not name.isidentifier():
             raise VocabularyError(f"a modality cannot be called {name!r}; take a plain word such as image")
+        if USUAL_NAMES.get(name, codec.modality) != codec.modality:
+            raise VocabularyError(
+                f"the codec given for {name!r} is one of {codec.modality}; name the modality after it"
+            )
         known = ("latent",) if codec.is_continuous else ("ids", "codebook")
         given = options.get(name, {}).get("input", known[0])
         if given not in known:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel
 
 from hf_tokext.errors import CodecError
@@ -60,7 +61,8 @@ def load_model(folder: Path) -> ModalityCodec:
         Codec in evaluation mode.
 
     Raises:
-        CodecError: the folder holds no codec, or one that cannot be wrapped; that is said before weights are read.
+        CodecError: the folder holds no codec, or one that cannot be wrapped, which is said before weights are read; or its
+            weights are damaged.
     """
     if not (folder / "config.json").is_file():
         raise CodecError(f"{folder} holds no codec: there is no config.json")
@@ -75,6 +77,8 @@ def load_model(folder: Path) -> ModalityCodec:
         codec = WrappedAudioCodec.from_codec(codec) if upstream else codec
     except CodecError:
         raise
+    except SafetensorError as error:
+        raise CodecError(f"the weights in {folder} are damaged or cut off ({error}); get them anew") from error
     except (OSError, ValueError, RuntimeError, StrictDataclassError) as error:
         raise CodecError(f"{folder} cannot be loaded as a codec: {error}") from error
     if not isinstance(codec, ModalityCodec):

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoProcessor, AutoTokenizer
@@ -63,6 +65,9 @@ def codecs(here):
     for name, (codec, extractor) in small_codecs("image", "speech").items():
         codec.save_pretrained(here / name)
         extractor.save_pretrained(here / name)
+    shutil.copytree(here / "image", here / "cut")
+    weights = here / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
     return here
 
 
@@ -101,6 +106,8 @@ def test_modalities_are_put_on_a_checkpoint(codecs, capsys):
         (["--modality", "image=image,layout=sideways"], "one of flat, interleave, delay"),
         (["--modality", "image=image,input=latent"], "has codes, not latents"),
         (["--modality", "my image=image"], "cannot be called"),
+        (["--modality", "speech=image"], "the codec given for 'speech' is one of image"),
+        (["--modality", "image=cut"], "the weights in cut are damaged or cut off"),
         ([], "name what BASE is to learn"),
     ],
 )
