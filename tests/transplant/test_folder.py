@@ -231,11 +231,11 @@ CHILD = """
 @pytest.mark.parametrize("fallback", [False, True])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_kill_at_random_moments(tmp_path, overwrite, fallback):
-    """Ten kills each; the overwriting child goes on for ever, so that many kills fall near its renames."""
+    """Five kills each; the overwriting child goes on for ever, so that many kills fall near its renames."""
     chance = random.Random(7)
     root = Path(folder_module.__file__).parents[2]
     seen = set()
-    for number in range(10):
+    for number in range(5):
         out = tmp_path / f"out{number}"
         if overwrite:
             out.mkdir()

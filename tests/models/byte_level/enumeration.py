@@ -15,8 +15,13 @@ Ids = tuple[int, ...]
 def tiny_llama(size: int, seed: int = 0, **config) -> LlamaForCausalLM:
     """A small random model in float64 whose probabilities are far from uniform and depend on all the context."""
     torch.manual_seed(seed)
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    shape["max_position_embeddings"] = 64
+    shape = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 64,
+    }
     model = LlamaForCausalLM(LlamaConfig(vocab_size=size, **(shape | config))).double()
     for parameter in model.parameters():
         parameter.data.mul_(6)
