@@ -5,21 +5,22 @@
     python scripts/repro_spoken_digits.py --data FOLDER --codec-steps 20 --steps 3 --asked 10   # a look
 
 --data: the recordings of the Free Spoken Digit Dataset, `{digit}_{speaker}_{take}.wav`, 8 kHz. Split by speaker, in alphabetical
-order: the last one is reported, the one before is for choosing settings, all others are trained on. A small speech codec (25 places
-a second, 2 x 256 codes, the first of which also learn from a speech model) is trained on the training speakers, or read from
---codecs where it was kept before, and put on SmolLM2-135M by `extend_with_codecs`. LoRA and the rows of the codes then learn both ways at once from codes that were
-made before: "<|speech|> is the digit" with the digit's word as the answer, and "Say WORD:" with <|speech|> as the answer.
+order: the last one is reported, the one before is for choosing settings, all others are trained on. A small speech codec (25
+places a second, 2 x 256 codes, the first of which also learn from a speech model) is trained on the training speakers, and put
+on SmolLM2-135M by `extend_with_codecs`. LoRA and the rows of the codes then learn both ways at once from codes that were made
+before: "<|speech|> is the digit" with the digit's word as the answer, and "Say WORD:" with <|speech|> as the answer.
 
 Hearing is right if the text that is written greedily is the word. Saying is judged by a recurrent model of letters that was
-trained on the real recordings of the training speakers and names the likeliest of the ten words; beside it stand what it makes
-of the held-out speaker's real recordings, and of these through the codec. Chance is 10 % either way. Figures are kept in
---results and not computed twice.
+trained on the real recordings of the training speakers (with faster, slower and noisy copies) and names the likeliest of the ten
+words; beside it stand what it makes of real recordings, and of these through the codec. Chance is 10 % either way. Codecs and
+adapters are kept in --kept, figures in --results; what is there is not made twice.
 """
 
 import argparse
 import json
 import statistics
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from samples import sample
 from speech_figures import RATE, Clips, coded
 from speech_teachers import WORDS, Listener, heard, trained_listener
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -48,7 +50,7 @@ OTHER = 160  # samples a place of the judge, and of the teacher
 
 def trained_codec(clips: Clips, options: argparse.Namespace, seed: int) -> SpeechCodecModel:
     """A codec of the training speakers' digits, whose first codes learn from a speech model; kept in a folder."""
-    folder = options.codecs / f"{options.codec_steps}-steps-seed-{seed}"
+    folder = options.kept / f"codec-{options.codec_steps}-steps-seed-{seed}"
     if folder.is_dir():
         return SpeechCodecModel.from_pretrained(folder).to(options.device).eval()
     waves, digits = [wave for wave, _ in clips], [digit for _, digit in clips]
@@ -63,27 +65,57 @@ def trained_codec(clips: Clips, options: argparse.Namespace, seed: int) -> Speec
         distill_speech_dim=states[0].shape[1],
     )  # fmt: skip
     codec = SpeechCodecModel(config).to(options.device).train()
-    optimizer = torch.optim.AdamW(codec.parameters(), lr=2e-3, betas=(0.8, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=options.codec_steps)
-    for _ in range(options.codec_steps):
+    learn(codec, waves, states, options.codec_steps, 2e-3)
+    codec.config.wave_weight = 0.0  # so few bits cannot say where waves rise and fall: what is heard is in the spectra
+    learn(codec, waves, states, options.codec_steps // 2, 1e-3)
+    codec.save_pretrained(folder)
+    return codec.eval()
+
+
+def learn(codec: SpeechCodecModel, waves: list[Tensor], states: list[Tensor], steps: int, rate: float) -> None:
+    """Train a codec on sounds, and its first codes on the states of a speech model."""
+    optimizer = torch.optim.AdamW(codec.parameters(), lr=rate, betas=(0.8, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+    for _ in range(steps):
         drawn = torch.randint(len(waves), (16,)).tolist()
         values = pad_sequence([waves[at] for at in drawn], batch_first=True)
         mask = torch.arange(values.shape[1]) < torch.tensor([[len(waves[at])] for at in drawn])
         taught = pad_sequence([states[at] for at in drawn], batch_first=True)
-        given = [each.to(options.device) for each in (values, mask, taught)]
+        given = [each.to(codec.device) for each in (values, mask, taught)]
         loss = codec(given[0][:, None], given[1], distill_speech=given[2]).loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-    codec.save_pretrained(folder)
-    return codec.eval()
 
 
 def halved(states: Tensor) -> Tensor:
     """Means of two places each, [T / 2, D] of [T, D]."""
     return torch.stack([part.mean(0) for part in states.split(HOP // OTHER)])
+
+
+def varied(clips: Clips, seed: int) -> tuple[list[Tensor], list[int]]:
+    """Sounds and digits of recordings, of copies that are up to a quarter faster or slower, and of noisy ones of all these."""
+    chance = torch.Generator().manual_seed(seed)
+    waves = [wave for wave, _ in clips]
+    factors = (0.8 * 1.5625 ** torch.rand(len(waves), generator=chance)).tolist()
+    waves += [
+        interpolate(wave[None, None], scale_factor=factor, mode="linear")[0, 0]
+        for wave, factor in zip(waves, factors, strict=True)
+    ]
+    loud = (0.05 * torch.rand(len(waves), generator=chance)).tolist()
+    waves += [wave + part * torch.randn(len(wave), generator=chance) for wave, part in zip(waves, loud, strict=True)]
+    return waves, 4 * [digit for _, digit in clips]
+
+
+def alike_batches(lengths: list[int], batch: int, chance: torch.Generator) -> Iterator[list[int]]:
+    """Random batches, without end, whose members are of like length: half of a batch would be padding otherwise."""
+    while True:
+        drawn = torch.randint(len(lengths), (8 * batch,), generator=chance).tolist()
+        drawn.sort(key=lengths.__getitem__)
+        for number in torch.randperm(8, generator=chance).tolist():
+            yield drawn[number * batch : (number + 1) * batch]
 
 
 def learnt(
@@ -99,8 +131,8 @@ def learnt(
     optimizer = torch.optim.AdamW([each for each in tuned.parameters() if each.requires_grad], lr=options.rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.rate, total_steps=options.steps, pct_start=0.1)
     chance, started, tokens = torch.Generator().manual_seed(seed), time.perf_counter(), 0
-    for step in range(options.steps):
-        drawn = torch.randint(len(clips), (options.batch,), generator=chance).tolist()
+    batches = alike_batches([each.shape[1] for each in codes], options.batch, chance)
+    for step, drawn in zip(range(options.steps), batches, strict=False):
         hearing = [(number % 2 == 0) for number in range(len(drawn))]
         texts = [HEARD if first else SAID.format(WORDS[clips[at][1]]) for at, first in zip(drawn, hearing, strict=True)]
         answers = [
@@ -117,6 +149,7 @@ def learnt(
         if step % 20 == 0 or step + 1 == options.steps:
             rate = tokens / (time.perf_counter() - started)
             print(f"  step {step}: loss {loss.item():.3f}, {rate:.0f} tokens a second", flush=True)
+    tuned.save_pretrained(options.kept / f"adapter-{options.steps}-steps-seed-{seed}")
     return tuned.eval()
 
 
@@ -149,6 +182,15 @@ def said(tuned: Any, processor: Any, codec: Any, count: int, draw: bool, options
     return made
 
 
+@torch.no_grad()
+def through(codec: SpeechCodecModel, clips: Clips) -> Clips:
+    """What comes back of recordings."""
+    return [
+        (codec.decode(codes[None].to(codec.device))[0, 0, : len(wave)].cpu(), digit)
+        for codes, (wave, digit) in zip(coded(codec, clips), clips, strict=True)
+    ]
+
+
 def judged(judge: Listener, clips: Clips) -> float:
     """Share of recordings of which the judge names the right word."""
     return statistics.mean(
@@ -161,22 +203,19 @@ def figures(parts: dict[str, Clips], options: argparse.Namespace, seed: int) -> 
     train = parts["train"]
     started = time.perf_counter()
     codec = trained_codec(train, options, seed)
-    judge = trained_listener(
-        [wave for wave, _ in train], [digit for _, digit in train], OTHER, options.teacher_steps, seed + 100
-    )
-    found = {"judge on training speakers": judged(judge, train[::10])}
+    judge = trained_listener(*varied(train, seed), OTHER, 2 * options.teacher_steps, seed + 100)
+    found = {
+        "judge on training speakers": judged(judge, train[::10]),
+        "judge on them through the codec": judged(judge, through(codec, train[::10])),
+    }
     asked, known = {}, {}
     for split in ("dev", "report"):
         clips = parts[split]
         step = max(len(clips) // options.asked, 1)
         asked[split] = clips[::step][: options.asked]  # files come sorted by digit, so that all are among them
         known[split] = coded(codec, asked[split])
-        back = [
-            (codec.decode(each[None].to(codec.device))[0, 0, : len(wave)].detach().cpu(), digit)
-            for each, (wave, digit) in zip(known[split], asked[split], strict=True)
-        ]
         found[f"{split}: judge on real recordings"] = judged(judge, asked[split])
-        found[f"{split}: judge on them through the codec"] = judged(judge, back)
+        found[f"{split}: judge on them through the codec"] = judged(judge, through(codec, asked[split]))
     print(f"codec and judge after {time.perf_counter() - started:.0f} s: {found}", flush=True)
     codes = coded(codec, train)
     folder = sample("smollm2-135m")
@@ -214,7 +253,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate of the language model")
     parser.add_argument("--asked", type=int, default=100, help="recordings of each held-out speaker")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--codecs", type=Path, default=Path("codecs"), help="where trained codecs are kept")
+    parser.add_argument("--kept", type=Path, default=Path("kept"), help="where codecs and adapters are kept")
     parser.add_argument("--results", type=Path, default=Path("spoken_digits.json"))
     options = parser.parse_args()
     parts = load(options.data)
@@ -222,7 +261,7 @@ def main() -> None:
     settings = {
         key: str(value)
         for key, value in vars(options).items()
-        if key not in ("seeds", "results", "codecs", "data", "device")
+        if key not in ("seeds", "results", "kept", "data", "device")
     }
     found = []
     for seed in range(options.seeds):
