@@ -88,9 +88,10 @@ def test_seeds_decide():
             assert torch.equal(value, other.projector.state_dict()[name])
 
 
-def test_a_projector_begins_with_embeddings_like_those_of_tokens():
-    model, processor = make("image", image={"input": "codebook"}, quantizer="vq")
-    sense, usual = model.senses["image"], model.get_input_embeddings().weight[:290]
+@pytest.mark.parametrize("lm", ["llama", "gemma3"])  # Gemma's embeddings are its rows times the root of their length
+def test_a_projector_begins_with_embeddings_like_those_of_tokens(lm):
+    model, processor = make("image", lm=lm, image={"input": "codebook"}, quantizer="vq")
+    sense, usual = model.senses["image"], model.get_input_embeddings()(torch.arange(290))
     found = sense.projector(sense.vectors(torch.arange(16) + processor.spaces["image"].base))
     torch.testing.assert_close(found.mean(0), usual.mean(0), atol=1e-4, rtol=1e-3)
     lengths = [(each - each.mean(0)).square().sum(1).mean().sqrt() for each in (found, usual)]
@@ -134,8 +135,8 @@ def test_what_cannot_be_is_refused_and_nothing_changed(names, options, message):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("image", {"image": {"flow_layers": 0}}, "must be at least 1"),
-        ("image", {"image": {"projector_size": 0, "input": "codebook"}}, "must be at least 1"),
+        ("image", {"image": {"flow_layers": 0}}, "must be a whole number, at least 1"),
+        ("image", {"image": {"projector_size": 0, "input": "codebook"}}, "must be a whole number, at least 1"),
         ("attention", {}, "cannot be called 'attention'"),
     ],
 )

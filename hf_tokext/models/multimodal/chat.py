@@ -29,7 +29,12 @@ def flattened(
     def text_of(content: Any) -> str:
         if isinstance(content, str):
             return content
-        return "".join(each["text"] if each.get("type") == "text" else placed(each) for each in content)
+        return "".join(written(each) if each.get("type") == "text" else placed(each) for each in content)
+
+    def written(entry: Mapping[str, Any]) -> str:
+        if not isinstance(entry.get("text"), str):
+            raise ModalityError('a message holds "text" without one; write {"type": "text", "text": ...}')
+        return entry["text"]
 
     def placed(entry: Mapping[str, Any]) -> str:
         kind = str(entry.get("type"))

@@ -152,5 +152,7 @@ def _check(name: str, sense: dict[str, Any]) -> None:
         )
     if sense["input"] != "ids" and (sense["dim"] or 0) < 1:
         raise ValueError(f"the vectors of modality {name!r} are projected: say their numbers, dim")
-    if sense["flow_layers"] < 1 or (sense["projector_size"] is not None and sense["projector_size"] < 1):
-        raise ValueError(f"flow_layers and projector_size of modality {name!r} must be at least 1")
+    for key in ("flow_layers", "projector_size"):
+        given = sense[key]
+        if not (isinstance(given, int) and given >= 1) and not (key == "projector_size" and given is None):
+            raise ValueError(f"{key} of modality {name!r} is {given!r}; it must be a whole number, at least 1")

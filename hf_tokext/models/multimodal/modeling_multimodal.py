@@ -6,6 +6,7 @@ from torch import Tensor
 from transformers import GenerationMixin
 from transformers.utils import can_return_tuple
 
+from hf_tokext.errors import ModalityError
 from hf_tokext.models.blocks.backbone import CausalOnBackbone
 from hf_tokext.models.multimodal.configuration_multimodal import MultimodalConfig
 from hf_tokext.models.multimodal.generation import MultimodalGeneration
@@ -51,9 +52,17 @@ class MultimodalForCausalLM(CausalOnBackbone, MultimodalGeneration, MultimodalMo
             of a latent, with the codecs' own where they learn; logits [B, T, V]; the cache.
 
         Raises:
-            ModalityError: placeholders and values do not fit, or codes are given where codecs learn.
+            ModalityError: placeholders and values do not fit, codes are given where codecs learn, or they are to learn and
+                nothing of them may.
         """
         learn = self.training and self.config.tuning == "end_to_end"
+        if learn and not any(
+            part.requires_grad for sense in self._senses.values() for part in sense.codec.parameters()
+        ):
+            raise ModalityError(
+                "with tuning='end_to_end' the codecs learn, and all that they have is frozen, as PEFT does it: an adapter would "
+                "not hold what their codebooks learn; train all of the model, or choose set_tuning('frozen')"
+            )
         given, reading = self._given(input_ids, inputs_embeds, kwargs, learn)
         named = {"attention_mask": attention_mask, "position_ids": position_ids}
         given |= kwargs | {name: value for name, value in named.items() if value is not None}
@@ -73,7 +82,8 @@ class MultimodalForCausalLM(CausalOnBackbone, MultimodalGeneration, MultimodalMo
         for name, (row, place) in drawn.items():
             hidden = found.hidden_states[-1][row, place - 1]
             sense = self._senses[name]
-            latents = sense.scale(reading.latents[name][reading.rank(name, row, place)])
+            # a target: a codec that learned from it would make its latents easy to guess
+            latents = sense.scale(reading.latents[name][reading.rank(name, row, place)]).detach()
             loss = sense.flow.loss(latents.to(hidden.device), hidden).sum() / count
             found.loss = found.loss + loss.to(found.loss.device)
         if reading.loss is not None:

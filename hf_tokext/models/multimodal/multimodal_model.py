@@ -90,7 +90,7 @@ class MultimodalModel(LMOnBackbone, PreTrainedModel):
         weight = model.get_input_embeddings().weight
         for name, codec in codecs.items():
             sense = Sense(config.senses[name], weight.shape[1], codec.to(weight.device, torch.float32))  # type: ignore[index, call-overload]
-            for part in sense.modules():
+            for part in reversed(list(sense.modules())):  # from the inside out: a whole may say how its parts begin
                 if not any(part is inner for inner in codec.modules()):
                     found._init_weights(part)
             for kind, part in sense.named_children():

@@ -113,7 +113,7 @@ class MultimodalProcessor(InstalledProcessor):
             coded = list((codes or {}).get(name, ()))
             if coded and name in given:
                 raise ModalityError(f"{name!r} is given as values and as codes; give one of them")
-            waiting[name] = [space.to_ids(torch.as_tensor(each)).tolist() for each in coded]
+            waiting[name] = [space.to_ids(_as_codes(name, each)).tolist() for each in coded]
             if given.get(name):
                 batch = extract(self.extractors[name], given[name], rate)
                 waiting[name] = [[space.placeholder] * length for length in lengths_of(space, batch, len(given[name]))]
@@ -175,8 +175,14 @@ class MultimodalProcessor(InstalledProcessor):
 
         Returns:
             Its text, and the codes in it.
+
+        Raises:
+            ModalityError: there are several rows.
         """
-        return take_apart(to_py_obj(ids), self.spaces, self.tokenizer, skip_special_tokens)
+        row = to_py_obj(ids)
+        if not isinstance(row, list) or any(isinstance(each, list) for each in row):
+            raise ModalityError("parts takes the ids of one row; call it with each row of a batch")
+        return take_apart(row, self.spaces, self.tokenizer, skip_special_tokens)
 
     def decode(self, token_ids: Any, skip_special_tokens: bool = False, **kwargs: Any) -> Any:
         """Give the text of ids, with a placeholder where codes stand.
@@ -278,3 +284,13 @@ class MultimodalProcessor(InstalledProcessor):
         """Names of what a call gives."""
         more = [f"{name}_{key}" for name, given in self.extractors.items() for key in names_of(given)]
         return ["input_ids", "attention_mask", *more]
+
+
+def _as_codes(name: str, given: Any) -> Tensor:
+    try:
+        return torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModalityError(
+            f"codes of {name!r} are given in one list, of all rows one after another, each [codebooks, T]; one is a "
+            f"{type(given).__name__} that is no such table ({error})"
+        ) from error

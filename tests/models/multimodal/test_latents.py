@@ -118,6 +118,30 @@ def test_labels_of_latents_train_the_head_and_no_row():
     assert isinstance(model(**given, return_dict=False)[0], torch.Tensor)
 
 
+def test_the_head_begins_with_no_direction():
+    sense = latent()[0].senses["image"]
+    assert sense.flow.to_latent.weight.abs().sum() == 0 and sense.flow.from_latent.weight.abs().sum() > 0
+    assert all(layer.steering.weight.abs().sum() == 0 for layer in sense.flow.layers)
+
+
+def test_what_the_head_learns_does_not_make_latents_easy_to_guess():
+    """The codec learns from its own loss and from what is read; as a target it would shrink its latents."""
+    model, processor = latent()
+    model.set_tuning("end_to_end", reconstruction_weight=0.0)
+    model.train()
+    given = processor("draw", images=picture(), answers="<|image|>")
+    given["labels"][given["labels"] != processor.spaces["image"].placeholder] = -100
+    torch.manual_seed(0)
+    first = model.senses["image"].projector
+    for part in first.parameters():  # what is read tells the codec nothing
+        part.data.zero_()
+    torch.nn.init.normal_(model.senses["image"].flow.to_latent.weight)
+    model(**given).loss.backward()
+    codec = model.senses["image"].codec
+    assert all(part.grad is None or part.grad.abs().sum() == 0 for part in codec.parameters())
+    assert model.senses["image"].flow.to_latent.weight.grad.abs().sum() > 0
+
+
 def test_each_latent_and_each_id_of_the_labels_counts_as_one(monkeypatch):
     """By hand, whole, in parts as `Trainer` accumulates, and where there are latents alone."""
     monkeypatch.setattr(FlowHead, "loss", lambda self, latents, hidden: latents.new_full((len(latents),), 2.5))

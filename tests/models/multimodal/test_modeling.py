@@ -238,8 +238,8 @@ def test_a_codec_of_another_size_is_refused():
         ({"input": "latent"}, "has codes, not latents"),
         ({"input": "codebook", "dim": None}, "say their numbers, dim"),
         ({"colour": 1}, "unknown field 'colour'"),
-        ({"flow_layers": 0}, "must be at least 1"),
-        ({"projector_size": 0}, "must be at least 1"),
+        ({"flow_layers": 0}, "must be a whole number, at least 1"),
+        ({"projector_size": "wide"}, "must be a whole number, at least 1"),
     ],
 )
 def test_impossible_configs_are_refused(changed, message):

@@ -272,8 +272,19 @@ def test_codes_that_do_not_fit_are_refused(made):
         made[1]("<|image|>", codes={"image": [torch.zeros(3, 5, dtype=torch.long)]})
     with pytest.raises(VocabularyError, match="codebook 0 of 'image' has the codes 0 to 7, and 8"):
         made[1]("<|image|>", codes={"image": [torch.full((3, 6), 8)]})
+    with pytest.raises(ModalityError, match=r"codes of 'image' are given in one list, .* each \[codebooks, T\]"):
+        made[1]("<|image|>", codes={"image": [[torch.zeros(3, 6, dtype=torch.long)]]})
     with pytest.raises(CodecError):
         made[1]("<|speech|>", audio=sound(), sampling_rate=0)
+
+
+def test_what_is_no_row_and_what_is_no_message_is_refused(made):
+    given = made[1](["a", "b"])["input_ids"]
+    for several in (given, given.tolist(), 5):
+        with pytest.raises(ModalityError, match="parts takes the ids of one row"):
+            made[1].parts(several)
+    with pytest.raises(ModalityError, match='a message holds "text" without one'):
+        made[1].apply_chat_template([{"role": "user", "content": [{"type": "text"}]}], chat_template="{{ messages }}")
 
 
 def test_tokens_added_behind_the_markers_are_refused(made):

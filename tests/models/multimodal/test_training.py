@@ -283,6 +283,19 @@ def test_peft_trains_the_rows_of_the_codes_and_comes_back(tied, tmp_path):
         torch.testing.assert_close(loaded(**given).logits, wanted, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_end_to_end_under_an_adapter_is_refused():
+    """PEFT freezes the codecs, and their codebooks would learn what no adapter holds."""
+    model, processor = make(image={"input": "codebook"})
+    model.set_tuning("end_to_end")
+    tuned = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")).train()
+    before = {name: each.clone() for name, each in model.senses.state_dict().items()}
+    with pytest.raises(ModalityError, match="all that they have is frozen, as PEFT does it"):
+        tuned(**batch_of(processor))
+    assert all(torch.equal(each, before[name]) for name, each in model.senses.state_dict().items())
+    assert tuned.eval()(**batch_of(processor)).loss.isfinite()
+
+
 def test_gradient_checkpointing_changes_nothing():
     model, processor = make("image", image={"input": "codebook"})
     given = batch_of(processor)
