@@ -64,7 +64,7 @@ examples() {
     donor=$("$TOKEXT_VENV/bin/python" scripts/samples.py gpt2-tokenizer)
     "$TOKEXT_VENV/bin/python" scripts/snippets.py --files "$scratch/examples"
     local wheels=(dist/*.whl)
-    "$python" -m pip install --quiet -c constraints.txt "${wheels[0]}[svg,molecules,ir]" datasets resvg-py pillow
+    "$python" -m pip install --quiet -c constraints.txt "${wheels[0]}[svg,molecules,ir,codec]" datasets resvg-py pillow
     cd "$scratch/examples"
     learn finetune_trainer --base "$base" --donor "$donor" "${short[@]}"
     learn finetune_lora_added_tokens --base "$base" --token 'self.=self' --token '__init__=init' "${short[@]}"

@@ -87,7 +87,7 @@ def teach(
     """Train a codec alone."""
     codec.train()
     optimizer = torch.optim.AdamW(codec.parameters(), lr=rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.101)
     chance = torch.Generator().manual_seed(seed)
     for _ in range(steps):
         codec(pixels[torch.randint(len(pixels), (options.batch,), generator=chance)].to(codec.device)).loss.backward()

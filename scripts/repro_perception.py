@@ -172,7 +172,7 @@ def trained_codec(maps: Tensor, codes: int, options: argparse.Namespace) -> Dept
     )
     model = DepthCodecModel(config).to(options.device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=options.codec_steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=options.codec_steps, pct_start=0.101)
     chance = torch.Generator().manual_seed(0)
     for _ in range(options.codec_steps):
         model(maps[torch.randint(len(maps), (16,), generator=chance)].to(options.device)).loss.backward()

@@ -84,7 +84,7 @@ def trained(kind: str, options: dict, train: torch.Tensor, held: torch.Tensor, s
     model = Autoencoder(kind, {**options, **({"seed": seed} if kind in ("vq", "rvq", "pq", "additive") else {})})
     model = model.to(train.device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.101)
     for values in batches(train, steps, 512, seed):
         found, quantized = model(values)
         (mse_loss(found, values) + quantized.loss).backward()

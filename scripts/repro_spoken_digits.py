@@ -129,7 +129,7 @@ def learnt(
     )  # fmt: skip
     tuned = get_peft_model(model, config).train()
     optimizer = torch.optim.AdamW([each for each in tuned.parameters() if each.requires_grad], lr=options.rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.rate, total_steps=options.steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.rate, total_steps=options.steps, pct_start=0.101)
     chance, started, tokens = torch.Generator().manual_seed(seed), time.perf_counter(), 0
     batches = alike_batches([each.shape[1] for each in codes], options.batch, chance)
     for step, drawn in zip(range(options.steps), batches, strict=False):
@@ -210,9 +210,10 @@ def figures(parts: dict[str, Clips], options: argparse.Namespace, seed: int) -> 
     }
     asked, known = {}, {}
     for split in ("dev", "report"):
-        clips = parts[split]
-        step = max(len(clips) // options.asked, 1)
-        asked[split] = clips[::step][: options.asked]  # files come sorted by digit, so that all are among them
+        count = min(options.asked, len(parts[split]))
+        asked[split] = [
+            parts[split][number * len(parts[split]) // count] for number in range(count)
+        ]  # sorted by digit: all
         known[split] = coded(codec, asked[split])
         found[f"{split}: judge on real recordings"] = judged(judge, asked[split])
         found[f"{split}: judge on them through the codec"] = judged(judge, through(codec, asked[split]))

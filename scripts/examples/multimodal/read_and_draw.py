@@ -1,8 +1,8 @@
 """Teach a language model to say what pictures show, and to draw them: from folders of pictures to a page of what came of it.
 
-Each folder inside of `pictures` is named for what its pictures show, such as photographs/harbour/1.jpg. A codec is trained on
-nine in ten of them and put on the language model, which learns both ways from their codes: what a picture shows, and to
-write the codes of one. The result is a model that `AutoModelForCausalLM` loads, and page.html: pictures that were not learned
+Each folder inside of `pictures` is named for what its pictures show, such as photographs/harbour/1.jpg. Nine in ten of
+them are learned from: by a codec, and by the language model that it is put on, which learns both ways from their codes: what a
+picture shows, and to write the codes of one. The result is a model that `AutoModelForCausalLM` loads, and page.html: pictures that were not learned
 from, what came back of them through the codec, what the model says of them, and what it draws for the same name.
 
     python read_and_draw.py photographs --base HuggingFaceTB/SmolLM2-135M --output out   # LoRA
@@ -34,7 +34,8 @@ from transformers import (
     set_seed,
 )
 
-from hf_tokext import ByteTokenizer, MultimodalCollator, extend_with_codecs, train_codec, trainable_rows
+from hf_tokext import ByteTokenizer, CodecError, MultimodalCollator, extend_with_codecs, train_codec, trainable_rows
+from hf_tokext.models.image_codec.reading import read_image
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 DRAWN = 4  # of each name, on the page
@@ -56,18 +57,34 @@ def toy_pictures(folder: Path) -> Path:
 
 
 def split(pictures: Path, learn: Path) -> tuple[list[Path], list[Path]]:
-    """Copy nine in ten of each folder's pictures to `learn`; gives them, and those left."""
+    """Copy nine in ten of each folder's pictures to `learn`; gives them, and those left, at least one of each folder."""
     chosen, left = [], []
-    for folder in sorted(path for path in pictures.iterdir() if path.is_dir()):
-        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    for folder in sorted(path for path in pictures.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES and readable(path)]
+        if len(files) < 2:
+            print(f"{folder} is left out: it needs two pictures at least, one of which is not learned from")
+            continue
         Random(0).shuffle(files)
-        left += files[: len(files) // 10]
-        for file in files[len(files) // 10 :]:
-            (learn / folder.name).mkdir(parents=True, exist_ok=True)
-            chosen.append(Path(shutil.copy(file, learn / folder.name)))
-    if not chosen or not left:
-        raise SystemExit(f"{pictures} needs folders of ten pictures and more, each named for what they show")
-    return chosen, left
+        few = max(len(files) // 10, 1)
+        left += files[:few]
+        chosen += files[few:]
+    if not chosen:
+        raise SystemExit(f"{pictures} needs folders of pictures, each named for what they show")
+    for name in {file.parent.name for file in chosen}:
+        (learn / name).mkdir(parents=True)
+    return [Path(shutil.copy(file, learn / file.parent.name)) for file in chosen], left
+
+
+def readable(file: Path) -> bool:
+    """Whether it is a picture; what is none is named."""
+    if file.name.startswith("."):
+        return False
+    try:
+        read_image(file)
+    except CodecError as error:
+        print(f"left out: {error}")
+        return False
+    return True
 
 
 def small_model() -> tuple[LlamaForCausalLM, ByteTokenizer]:
@@ -86,7 +103,7 @@ def encoded(codec, processor, files: list[Path]) -> list[Tensor]:
     """Codes of pictures, [codebooks, T] each."""
     found: list[Tensor] = []
     for start in range(0, len(files), 64):
-        pictures = [Image.open(file).convert("RGB") for file in files[start : start + 64]]
+        pictures = [read_image(file) for file in files[start : start + 64]]
         values = processor(pictures, return_tensors="pt")["pixel_values"].to(codec.device)
         found += codec.encode(values).codes.cpu()
     return found
@@ -102,13 +119,14 @@ def rows(files: list[Path], codes: list[Tensor]) -> list[dict]:
 
 
 @torch.no_grad()
-def read(model, processor, codes: list[Tensor]) -> list[str]:
-    """What the model says of pictures."""
+def read(model, processor, codes: list[Tensor], names: set[str]) -> list[str]:
+    """What the model says of pictures; it may write as much as the longest of the names."""
+    room = 1 + max(len(processor.tokenizer(f" {name}", add_special_tokens=False)["input_ids"]) for name in names)
     said: list[str] = []
     for start in range(0, len(codes), 50):
         part = codes[start : start + 50]
         given = processor(["<|image|> shows"] * len(part), codes={"image": part}).to(model.device)
-        found = model.generate(**given, max_new_tokens=30, do_sample=False)[:, given["input_ids"].shape[1] :]
+        found = model.generate(**given, max_new_tokens=room, do_sample=False)[:, given["input_ids"].shape[1] :]
         said += [text.strip() for text in processor.batch_decode(found, skip_special_tokens=True)]
     return said
 
@@ -124,6 +142,8 @@ def drawn(model, processor, name: str, room: int) -> list[Image.Image]:
 
 def shown(picture: Image.Image) -> str:
     """A picture as it stands in a page."""
+    picture = picture.convert("RGB")
+    picture.thumbnail((96, 96))
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     return f'<img alt="" width="96" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
@@ -153,7 +173,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--toy", action="store_true", help="made-up pictures, few steps")
+    parser.add_argument("--toy", action="store_true", help="made-up pictures")
     args = parser.parse_args()
     if (args.pictures is None) == (not args.toy):
         parser.error("give a folder of folders of pictures, or --toy")
@@ -197,7 +217,7 @@ def main() -> None:
     processor.save_pretrained(args.output / "model")
 
     codes = encoded(codec, eyes, held)
-    said = read(model, processor, codes)
+    said = read(model, processor, codes, {file.parent.name for file in held})
     right = sum(text == file.parent.name for text, file in zip(said, held, strict=True))
     print(f"{right} of {len(held)} pictures that were not learned from are named right")
     first: dict[str, int] = {}
@@ -207,7 +227,7 @@ def main() -> None:
         "image", model.decode_modality("image", torch.stack([codes[at] for at in first.values()]).to(model.device))
     )
     lines = [
-        (name, Image.open(held[at]).convert("RGB"), back, said[at], drawn(model, processor, name, codes[0].numel() + 2))
+        (name, read_image(held[at]), back, said[at], drawn(model, processor, name, codes[0].numel() + 2))
         for (name, at), back in zip(first.items(), backs, strict=True)
     ]
     (args.output / "page.html").write_text(page(lines), encoding="utf-8")
