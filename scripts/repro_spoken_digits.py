@@ -1,4 +1,4 @@
-"""Can a language model hear and say digits? Spoken digit -> text and text -> spoken digit, on a speaker it never heard.
+"""Can a language model hear and say digits? Digits of a speaker it never heard -> text, and text -> spoken digits.
 
     python scripts/repro_spoken_digits.py --data FOLDER                              # one seed, about two hours on one core
     python scripts/repro_spoken_digits.py --data FOLDER --seeds 3 --device cuda
@@ -12,8 +12,9 @@ before: "<|speech|> is the digit" with the digit's word as the answer, and "Say 
 
 Hearing is right if the text that is written greedily is the word. Saying is judged by a recurrent model of letters that was
 trained on the real recordings of the training speakers (with faster, slower and noisy copies) and names the likeliest of the ten
-words; beside it stand what it makes of real recordings, and of these through the codec. Chance is 10 % either way. Codecs and
-adapters are kept in --kept, figures in --results; what is there is not made twice.
+words; beside it stand what it makes of real recordings, and of these through the codec: of the held-out speakers, and of one in
+ten of the training speakers', in whose voices is spoken, which it did not learn from. Chance is 10 % either way. Codec and adapter
+are kept in --kept and read from there, and figures in --results are not computed twice: give others where data or script change.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from repro_speech_codec import load
 from samples import sample
 from speech_figures import RATE, Clips, coded
@@ -50,7 +51,7 @@ OTHER = 160  # samples a place of the judge, and of the teacher
 
 def trained_codec(clips: Clips, options: argparse.Namespace, seed: int) -> SpeechCodecModel:
     """A codec of the training speakers' digits, whose first codes learn from a speech model; kept in a folder."""
-    folder = options.kept / f"codec-{options.codec_steps}-steps-seed-{seed}"
+    folder = options.kept / f"codec-{options.codec_steps}-{options.teacher_steps}-steps-seed-{seed}"
     if folder.is_dir():
         return SpeechCodecModel.from_pretrained(folder).to(options.device).eval()
     waves, digits = [wave for wave, _ in clips], [digit for _, digit in clips]
@@ -68,8 +69,15 @@ def trained_codec(clips: Clips, options: argparse.Namespace, seed: int) -> Speec
     learn(codec, waves, states, options.codec_steps, 2e-3)
     codec.config.wave_weight = 0.0  # so few bits cannot say where waves rise and fall: what is heard is in the spectra
     learn(codec, waves, states, options.codec_steps // 2, 1e-3)
-    codec.save_pretrained(folder)
+    keep(codec, folder)
     return codec.eval()
+
+
+def keep(model: Any, folder: Path) -> None:
+    """Save a model: whole, or not at all."""
+    part = folder.with_name(f"{folder.name}.part")
+    model.save_pretrained(part)
+    part.rename(folder)
 
 
 def learn(codec: SpeechCodecModel, waves: list[Tensor], states: list[Tensor], steps: int, rate: float) -> None:
@@ -121,7 +129,11 @@ def alike_batches(lengths: list[int], batch: int, chance: torch.Generator) -> It
 def learnt(
     model: Any, processor: Any, clips: Clips, codes: list[Tensor], options: argparse.Namespace, seed: int
 ) -> Any:
-    """The language model after learning both ways, under PEFT."""
+    """The language model after learning both ways, under PEFT; the adapter is kept in a folder."""
+    name = f"adapter-{options.codec_steps}-{options.teacher_steps}-{options.steps}-steps-of-{options.batch}"
+    folder = options.kept / f"{name}-rank-{options.rank}-rate-{options.rate}-seed-{seed}"
+    if folder.is_dir():
+        return PeftModel.from_pretrained(model, folder).eval()
     rows = sorted(int(index) for index in processor.spaces["speech"].grammar_ids)
     config = LoraConfig(
         r=options.rank, lora_alpha=2 * options.rank, target_modules=["q_proj", "v_proj", "up_proj", "down_proj"],
@@ -149,7 +161,7 @@ def learnt(
         if step % 20 == 0 or step + 1 == options.steps:
             rate = tokens / (time.perf_counter() - started)
             print(f"  step {step}: loss {loss.item():.3f}, {rate:.0f} tokens a second", flush=True)
-    tuned.save_pretrained(options.kept / f"adapter-{options.steps}-steps-seed-{seed}")
+    keep(tuned, folder)
     return tuned.eval()
 
 
@@ -203,10 +215,12 @@ def figures(parts: dict[str, Clips], options: argparse.Namespace, seed: int) -> 
     train = parts["train"]
     started = time.perf_counter()
     codec = trained_codec(train, options, seed)
-    judge = trained_listener(*varied(train, seed), OTHER, 2 * options.teacher_steps, seed + 100)
+    unheard = train[::10]
+    learned = [clip for number, clip in enumerate(train) if number % 10]
+    judge = trained_listener(*varied(learned, seed), OTHER, 2 * options.teacher_steps, seed + 100)
     found = {
-        "judge on training speakers": judged(judge, train[::10]),
-        "judge on them through the codec": judged(judge, through(codec, train[::10])),
+        "judge on training speakers": judged(judge, unheard),
+        "judge on them through the codec": judged(judge, through(codec, unheard)),
     }
     asked, known = {}, {}
     for split in ("dev", "report"):
