@@ -1,12 +1,13 @@
 """Configuration of a causal LM with codecs."""
 
 from copy import deepcopy
+from functools import cache
 from inspect import signature
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from torch import nn
-from transformers import AutoConfig, GenerationConfig, GenerationMixin, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from hf_tokext.models.blocks.backbone import BackboneConfig
 from hf_tokext.vocabulary.code_space import CodeSpace
@@ -15,12 +16,6 @@ from hf_tokext.vocabulary.spaces import Spaces
 INPUTS = ("ids", "codebook", "latent")
 _DEFAULTS: dict[str, Any] = {"input": "ids", "dim": None, "projector_size": None, "flow_layers": 3, "fingerprint": None}
 _FIELDS = {"codec", "space", *_DEFAULTS}
-_TAKEN = {  # names of arguments, and a modality's values are told from others by how their names begin
-    *("text", "answers", "codes", "padding", "truncation", "inputs_embeds", "past_key_values", "cache_position"),
-    *("input_ids", "attention_mask", "position_ids", "token_type_ids", "logits_to_keep", "num_items_in_batch"),
-    *vars(GenerationConfig()),
-    *signature(GenerationMixin.generate).parameters,
-}
 _IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 
 
@@ -129,6 +124,19 @@ def _filled(name: str, given: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+@cache
+def _taken() -> set[str]:
+    """Names of arguments: a modality's values are told from others by how their names begin."""
+    from transformers import GenerationConfig, GenerationMixin  # imports much of torch, which registering needs not
+
+    return {
+        *("text", "answers", "codes", "padding", "truncation", "inputs_embeds", "past_key_values", "cache_position"),
+        *("input_ids", "attention_mask", "position_ids", "token_type_ids", "logits_to_keep", "num_items_in_batch"),
+        *vars(GenerationConfig()),
+        *signature(GenerationMixin.generate).parameters,
+    }
+
+
 def _check(name: str, sense: dict[str, Any]) -> None:
     (space,) = Spaces.from_json([sense["space"]]).values()
     if not isinstance(space, CodeSpace) or space.name != name:
@@ -136,7 +144,7 @@ def _check(name: str, sense: dict[str, Any]) -> None:
     if (
         not name.isidentifier()
         or hasattr(nn.ModuleDict(), name)
-        or any(f"{key}_".startswith(f"{name}_") for key in _TAKEN)
+        or any(f"{key}_".startswith(f"{name}_") for key in _taken())
     ):
         raise ValueError(f"a modality cannot be called {name!r}; take a plain word such as 'image'")
     if sense["input"] not in INPUTS:
