@@ -29,7 +29,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from repro_speech_codec import load
 from samples import sample
-from speech_figures import RATE, Clips, coded
+from speech_figures import RATE, Clips, coded, sounds
 from speech_teachers import WORDS, Listener, heard, trained_listener
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -194,13 +194,9 @@ def said(tuned: Any, processor: Any, codec: Any, count: int, draw: bool, options
     return made
 
 
-@torch.no_grad()
-def through(codec: SpeechCodecModel, clips: Clips) -> Clips:
-    """What comes back of recordings."""
-    return [
-        (codec.decode(codes[None].to(codec.device))[0, 0, : len(wave)].cpu(), digit)
-        for codes, (wave, digit) in zip(coded(codec, clips), clips, strict=True)
-    ]
+def through(codec: SpeechCodecModel, codes: list[Tensor], clips: Clips) -> Clips:
+    """What comes back of recordings, of their codes."""
+    return [(wave, digit) for wave, (_, digit) in zip(sounds(codec, codes, clips, BOOKS), clips, strict=True)]
 
 
 def judged(judge: Listener, clips: Clips) -> float:
@@ -220,7 +216,7 @@ def figures(parts: dict[str, Clips], options: argparse.Namespace, seed: int) -> 
     judge = trained_listener(*varied(learned, seed), OTHER, 2 * options.teacher_steps, seed + 100)
     found = {
         "judge on training speakers": judged(judge, unheard),
-        "judge on them through the codec": judged(judge, through(codec, unheard)),
+        "judge on them through the codec": judged(judge, through(codec, coded(codec, unheard), unheard)),
     }
     asked, known = {}, {}
     for split in ("dev", "report"):
@@ -230,7 +226,7 @@ def figures(parts: dict[str, Clips], options: argparse.Namespace, seed: int) -> 
         ]  # sorted by digit: all
         known[split] = coded(codec, asked[split])
         found[f"{split}: judge on real recordings"] = judged(judge, asked[split])
-        found[f"{split}: judge on them through the codec"] = judged(judge, through(codec, asked[split]))
+        found[f"{split}: judge on them through the codec"] = judged(judge, through(codec, known[split], asked[split]))
     print(f"codec and judge after {time.perf_counter() - started:.0f} s: {found}", flush=True)
     codes = coded(codec, train)
     folder = sample("smollm2-135m")

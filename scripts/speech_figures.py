@@ -54,7 +54,7 @@ def sounds(model: SpeechCodecModel, codes: list[Tensor], clips: Clips, books: in
     found: dict[int, Tensor] = {}
     for places in alike(clips):
         whole = pad_sequence([codes[at][:books].T for at in places], batch_first=True).transpose(1, 2)
-        for at, wave in zip(places, model.decode(whole).cpu(), strict=True):
+        for at, wave in zip(places, model.decode(whole.to(model.device)).cpu(), strict=True):
             found[at] = wave[0, : len(clips[at][0])]
     return [found[at] for at in range(len(clips))]
 

@@ -99,9 +99,8 @@ def extend_with_codecs(
     bias = getattr(heads[1], "bias", None)
     if bias is not None:
         bias[made[0][0]] = bias[known].mean() + (MADE_SHIFT if calibrate else 0)
-    usual = heads[0](
-        torch.tensor(known, device=heads[0].weight.device)
-    ).float()  # what a model such as Gemma scales is so
+    # embeddings, not rows: some models, such as Gemma, scale them
+    usual = heads[0](torch.tensor(known, device=heads[0].weight.device)).float()
     chance = torch.Generator().manual_seed(seed)
     for name, sense in whole._senses.items():
         if sense.by_vectors:

@@ -132,14 +132,13 @@ def test_what_the_head_learns_does_not_make_latents_easy_to_guess():
     given = processor("draw", images=picture(), answers="<|image|>")
     given["labels"][given["labels"] != processor.spaces["image"].placeholder] = -100
     torch.manual_seed(0)
-    first = model.senses["image"].projector
-    for part in first.parameters():  # what is read tells the codec nothing
+    sense = model.senses["image"]
+    for part in sense.projector.parameters():  # what is read tells the codec nothing
         part.data.zero_()
-    torch.nn.init.normal_(model.senses["image"].flow.to_latent.weight)
+    torch.nn.init.normal_(sense.flow.to_latent.weight)
     model(**given).loss.backward()
-    codec = model.senses["image"].codec
-    assert all(part.grad is None or part.grad.abs().sum() == 0 for part in codec.parameters())
-    assert model.senses["image"].flow.to_latent.weight.grad.abs().sum() > 0
+    assert all(part.grad is None or part.grad.abs().sum() == 0 for part in sense.codec.parameters())
+    assert sense.flow.to_latent.weight.grad.abs().sum() > 0
 
 
 def test_each_latent_and_each_id_of_the_labels_counts_as_one(monkeypatch):
